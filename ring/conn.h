@@ -1,0 +1,109 @@
+/* conn.h - a byte stream over one socket, for a session that embeds it.
+ *
+ * Reading: small reads arrive in the loop's provided buffers (a multishot receive) and are shown to
+ * the owner in place through on_input(), which returns how many bytes it took. What it leaves is
+ * kept, in order, in a buffer that exists only while there is something to keep; it is shown
+ * again, with what came after, on conn_read_on(). For bulk, the owner opens a window: bytes of the
+ * stream then go into its own memory, at first by copy, and, once the multishot receive has
+ * been ended, straight from the kernel.
+ *
+ * Writing: the owner appends to an output buffer that is borrowed while bytes are pending;
+ * conn_flush() sends it. While a send runs, more may be appended: it goes with the next send.
+ *
+ * Ending: conn_close() cancels what is in flight and calls on_closed() once nothing is: only then
+ * may the owner free the memory. Nothing else of the owner is called after conn_close().
+ *
+ * Memory: sizeof(struct conn) while idle; the output and the kept input come from the pool of
+ * struct conn_host, which is one per core. */
+#pragma once
+
+#include "ring/base/buf.h"
+#include "ring/base/memory.h"
+#include "ring/loop.h"
+
+#define CONN_OUTPUT_BYTES 4096      /* one output buffer */
+#define CONN_KEPT_BYTES_MAX 65536   /* above this much kept input, receiving pauses */
+
+struct conn;
+
+struct conn_handler {
+    /* Takes a prefix of `input` and returns its length. Called again only when more bytes came or
+     * after conn_read_on(); never from inside a call of the owner. */
+    size_t (*on_input)(struct conn *conn, struct slice input);
+    /* `bytes` more of the window are filled (conn_window_open). */
+    void (*on_window)(struct conn *conn, size_t bytes);
+    /* All output has been sent. */
+    void (*on_sent)(struct conn *conn);
+    /* The peer ended its half of the stream (0), or the connection failed (-ERR_*). Called once,
+     * after all input before it was shown and taken, or at once for a failure. */
+    void (*on_end)(struct conn *conn, int err);
+    /* Nothing is in flight any more: the owner may free the memory. */
+    void (*on_closed)(struct conn *conn);
+};
+
+/* What the connections of one core share. */
+struct conn_host {
+    struct loop *loop;
+    struct slab outputs;  /* CONN_OUTPUT_BYTES each */
+    uint64_t kept_bytes;  /* held by all connections */
+};
+
+void conn_host_init(struct conn_host *host, struct loop *loop, size_t output_count_max);
+void conn_host_finish(struct conn_host *host);
+
+struct conn {
+    struct conn_host *host;
+    const struct conn_handler *handler;
+    int socket;
+    uint8_t flags; /* CONN_* in conn.c */
+    uint8_t inflight;
+    int16_t end_err;
+    struct ring_op recv_op, send_op, close_op;
+    char *window;               /* NULL: none is open */
+    uint32_t window_bytes;
+    char *kept;                 /* input not yet taken */
+    uint32_t kept_at, kept_len, kept_cap;
+    char *output, *sending;     /* buffers of the pool, or NULL */
+    uint16_t output_len, sending_len;
+    const struct iovec *pieces; /* conn_send_pieces() that waits for its turn */
+    uint32_t piece_count;
+};
+
+/* Starts reading. `socket` is owned by the connection from here on. */
+void conn_open(struct conn *conn, struct conn_host *host, const struct conn_handler *handler,
+               int socket);
+
+/* Room in the output buffer now: 0 when the pool is empty. */
+size_t conn_output_room(struct conn *conn);
+/* Appends all of `bytes`, or nothing and returns false when there is no room: the owner flushes,
+ * stops taking input and goes on in on_sent(). */
+MUST_USE bool conn_write(struct conn *conn, struct slice bytes);
+/* Starts a send of what was appended, unless one runs already. */
+void conn_flush(struct conn *conn);
+/* Sends the appended bytes and then `pieces`, which are borrowed until on_sent(). One call at a
+ * time; conn_write() is refused meanwhile. For message bodies. */
+void conn_send_pieces(struct conn *conn, const struct iovec *pieces, uint32_t count);
+/* True when nothing appended is unsent. */
+bool conn_is_flushed(const struct conn *conn);
+
+/* Shows kept input to on_input() again, in this turn, after the owner's call has returned. */
+void conn_read_on(struct conn *conn);
+/* Directs the stream into `into` until `bytes` are there or the window is closed; kept input is
+ * moved there first. on_window() reports each part that was filled, never inside this call. The
+ * first fill is by copy; the multishot receive is ended meanwhile, and from then on the kernel
+ * receives into `into` itself, one receive at a time and none while on_window() runs. A window that
+ * is full is closed. The memory is the connection's until the window is closed, or on_closed(). */
+void conn_window_open(struct conn *conn, void *into, size_t bytes);
+/* Ends the window and goes back to on_input(); only from inside on_window(), or before it was
+ * called at all. */
+void conn_window_close(struct conn *conn);
+/* Puts `bytes` in front of the kept input: the part of a full window that was beyond what the owner
+ * wanted (commands after the end of the data). */
+void conn_unread(struct conn *conn, struct slice bytes);
+
+/* Flushes, ends the sending half, waits a moment (CONN_LINGER_MS) for the peer to end its own, and
+ * closes: an orderly FIN even when unread input is left. */
+#define CONN_LINGER_MS 1000
+void conn_finish(struct conn *conn);
+/* Closes now. */
+void conn_close(struct conn *conn);

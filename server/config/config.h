@@ -1,0 +1,122 @@
+/* config.h - the effective configuration: one file, the environment, and the defaults.
+ *
+ * schema.c holds the table of every key: type, range, default, and whether it is built. The result
+ * is const after config_load() and may be read by any thread until config_free(). Sizes are bytes,
+ * durations milliseconds (`_ms`), percentages whole numbers. Flag > environment > file > default. */
+#pragma once
+
+#include "ring/base/endpoint.h"
+#include "ring/base/log.h"
+
+#include <stdio.h>
+
+enum listener_service { SERVICE_MX };
+enum newline_policy { NEWLINE_REJECT, NEWLINE_NORMALIZE };
+enum log_format_choice { LOG_FORMAT_AUTO, LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
+
+struct config_listener {
+    char *name;
+    struct endpoint *addresses;
+    size_t address_count;
+    enum listener_service service;
+    enum newline_policy bare_newline;
+    struct {
+        uint64_t connections, connections_per_client, message_size, recipients;
+        uint64_t errors;             /* refused commands in a session before 421 */
+        uint64_t junk_commands;      /* commands without a message before 421 */
+        uint64_t messages;           /* per connection; 0: no limit */
+    } limits;
+    struct {
+        /* RFC 5321 4.5.3.2.7: 5 minutes; `data`: no byte of the message for so long; `session`: the
+         * whole life of a connection, 0: no limit. */
+        uint64_t command_ms, data_ms, session_ms;
+        uint64_t data_rate_min;      /* bytes per second on average, after the first 30 s */
+    } timeouts;
+};
+
+enum route_action { ACTION_SMTP, ACTION_MAILDIR, ACTION_DISCARD, ACTION_REJECT };
+
+struct config_list {
+    char **entries; /* lower case */
+    size_t count;
+};
+
+struct config_route {
+    char *name;                  /* given, or "route-N" with N from 1 */
+    struct config_list domains;  /* "example.test", "*.example.test" (any depth), "*" */
+    struct config_list recipients;
+    enum route_action action;
+    struct endpoint *hosts;      /* smtp: tried in this order */
+    size_t host_count;
+    char *maildir_path;          /* maildir: absolute, with {domain} and {local} still in it */
+    char *reject_reply;          /* reject: "550 5.1.1 Text", checked */
+};
+
+struct config {
+    char *file; /* its path, or NULL for the embedded default */
+    struct {
+        char *hostname;
+        unsigned cores;          /* resolved: never 0 */
+        uint64_t memory;         /* bytes for message bodies in memory, all cores together */
+    } node;
+    struct {
+        char *path;              /* absolute */
+        uint64_t min_free_bytes; /* one of the two is set, the other 0 */
+        unsigned min_free_percent;
+    } spool;
+    struct config_listener *listeners;
+    size_t listener_count;
+    struct config_route *routes;
+    size_t route_count;
+    struct {
+        struct {
+            uint64_t first_ms, max_ms, expire_ms;
+            unsigned factor_percent;  /* 200: doubled each time */
+            unsigned jitter_percent;
+        } retry;
+        struct {
+            unsigned connections, messages_per_connection;
+            uint64_t idle_ms;
+        } per_destination;
+        /* RFC 5321 4.5.3.2, waits for the next hop. */
+        struct {
+            uint64_t connect_ms, greeting_ms, command_ms, data_init_ms, data_block_ms, data_end_ms;
+        } timeouts;
+    } delivery;
+    struct {
+        struct endpoint *addresses;
+        size_t address_count;
+        char **unix_paths;       /* absolute */
+        size_t unix_path_count;
+    } admin;
+    struct {
+        enum log_format_choice format;
+        enum log_level level;
+    } log;
+    uint64_t drain_delay_ms;     /* node.drain_delay */
+    uint64_t drain_timeout_ms;   /* node.drain_timeout: then open sessions are cut */
+    void *origins;               /* for config_show() */
+};
+
+/* Everything wrong, in the order of the file. */
+struct config_problems {
+    char **lines; /* "file:line:column: message" */
+    size_t count;
+};
+
+/* Reads `file` and the environment (`environment` as environ(7), NULL: none). Returns 0, or
+ * -ERR_SYNTAX with every problem listed, or -ERR_* when the file cannot be read (one problem says
+ * why). *config_out is NULL on failure. */
+MUST_USE int config_load(const char *file, char *const *environment, struct config **config_out,
+                         struct config_problems *problems);
+/* The same from text; relative paths are relative to `directory`; `name` stands for the file. */
+MUST_USE int config_parse(struct slice text, const char *name, const char *directory,
+                          char *const *environment, struct config **config_out,
+                          struct config_problems *problems);
+void config_free(struct config *config); /* NULL is allowed */
+void config_problems_free(struct config_problems *problems);
+/* Every effective value, one a line: "listeners[mx].limits.recipients: 1000  # file:12:5". */
+void config_show(const struct config *config, FILE *out);
+/* What differs and cannot change while the process runs (listener addresses, spool.path,
+ * node.cores ...): the key's name, or NULL when `next` can be put in place of `now`. */
+const char *config_needs_restart(const struct config *now, const struct config *next);
