@@ -1,0 +1,350 @@
+/* metrics.c - every metric in one place; each block names its type and help once. */
+#include "server/admin/metrics.h"
+
+#include <dirent.h>
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define NS_PER_S_DOUBLE 1e9
+#define EACH_CORE(source, i) for (unsigned i = 0; i < (source)->core_count; i++)
+
+static void head(FILE *out, const char *name, const char *type, const char *help)
+{
+    fprintf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+static void gauge(FILE *out, const char *name, const char *help, double value)
+{
+    head(out, name, "gauge", help);
+    fprintf(out, "%s %.15g\n", name, value);
+}
+
+/* --- sums over the cores --- */
+
+static uint64_t sum_queue(const struct admin_source *source, size_t offset)
+{
+    uint64_t sum = 0;
+    EACH_CORE(source, i)
+    {
+        const char *counters = (const char *)queue_counters(source->cores[i].queue);
+        sum += counter_get((const struct counter *)(const void *)(counters + offset));
+    }
+    return sum;
+}
+#define SUM_QUEUE(source, field) sum_queue(source, offsetof(struct queue_counters, field))
+
+static uint64_t sum_delivery(const struct admin_source *source, size_t offset)
+{
+    uint64_t sum = 0;
+    EACH_CORE(source, i)
+    {
+        const char *counters = (const char *)delivery_counters(source->cores[i].delivery);
+        sum += counter_get((const struct counter *)(const void *)(counters + offset));
+    }
+    return sum;
+}
+#define SUM_DELIVERY(source, field) sum_delivery(source, offsetof(struct delivery_counters, field))
+
+static uint64_t sum_listener(const struct admin_source *source, size_t listener, size_t offset)
+{
+    uint64_t sum = 0;
+    EACH_CORE(source, i)
+    {
+        const char *counters = (const char *)ingress_counters(source->cores[i].ingress, listener);
+        sum += counter_get((const struct counter *)(const void *)(counters + offset));
+    }
+    return sum;
+}
+#define SUM_LISTENER(source, listener, field)                                                      \
+    sum_listener(source, listener, offsetof(struct ingress_listener_counters, field))
+
+typedef const struct histogram *histogram_of(const struct admin_core *core);
+
+static void histogram(FILE *out, const struct admin_source *source, const char *name,
+                      const char *help, histogram_of *of)
+{
+    uint64_t buckets[HISTOGRAM_BUCKETS] = {0}, sum_ns = 0, count = 0;
+    EACH_CORE(source, i)
+    {
+        const struct histogram *h = of(&source->cores[i]);
+        for (unsigned b = 0; b < HISTOGRAM_BUCKETS; b++)
+            buckets[b] += counter_get(&h->buckets[b]);
+        sum_ns += counter_get(&h->sum_ns);
+    }
+    head(out, name, "histogram", help);
+    for (unsigned b = 0; b < HISTOGRAM_BUCKETS; b++) {
+        count += buckets[b];
+        if (b < HISTOGRAM_BUCKETS - 1)
+            fprintf(out, "%s_bucket{le=\"%g\"} %" PRIu64 "\n", name,
+                    (double)histogram_bounds_ns[b] / NS_PER_S_DOUBLE, count);
+        else
+            fprintf(out, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n", name, count);
+    }
+    fprintf(out, "%s_sum %.9f\n%s_count %" PRIu64 "\n", name, (double)sum_ns / NS_PER_S_DOUBLE, name,
+            count);
+}
+
+/* --- SMTP --- */
+
+static const char *reply_to_name(unsigned reply_to)
+{
+    if (reply_to == REPLY_TO_CONNECT) return "CONNECT";
+    if (reply_to == REPLY_TO_END_OF_DATA) return "END-OF-DATA";
+    if (reply_to == REPLY_TO_NOTHING) return "NONE";
+    return verb_name((enum verb)reply_to);
+}
+
+static void write_connections(const struct admin_source *source, FILE *out)
+{
+    head(out, "postern_smtp_connections", "gauge", "Connections open now.");
+    for (size_t l = 0; l < source->listener_count; l++)
+        fprintf(out, "postern_smtp_connections{listener=\"%s\"} %" PRIu64 "\n",
+                source->listener_names[l], SUM_LISTENER(source, l, connections));
+    head(out, "postern_smtp_connections_total", "counter", "Connections by what became of them.");
+    static const struct {
+        const char *name;
+        size_t offset;
+    } results[] = {
+        {"accepted", offsetof(struct ingress_listener_counters, accepted)},
+        {"refused_full", offsetof(struct ingress_listener_counters, refused_full)},
+        {"refused_client", offsetof(struct ingress_listener_counters, refused_client)},
+        {"refused_resources", offsetof(struct ingress_listener_counters, refused_resources)},
+    };
+    for (size_t l = 0; l < source->listener_count; l++) {
+        for (size_t r = 0; r < ARRAY_LEN(results); r++)
+            fprintf(out,
+                    "postern_smtp_connections_total{listener=\"%s\",result=\"%s\"} %" PRIu64 "\n",
+                    source->listener_names[l], results[r].name,
+                    sum_listener(source, l, results[r].offset));
+    }
+}
+
+/* Combinations that never occurred are left out: their number would be large, their value 0. */
+static void write_replies(const struct admin_source *source, FILE *out)
+{
+    head(out, "postern_smtp_replies_total", "counter", "Replies by what they answer and code.");
+    for (size_t l = 0; l < source->listener_count; l++) {
+        for (unsigned to = 0; to < REPLY_TO_COUNT; to++) {
+            for (unsigned code = 0; code < REPLY_CODE_COUNT; code++) {
+                uint64_t count = SUM_LISTENER(source, l, replies[to][code]);
+                if (count == 0) continue;
+                fprintf(out,
+                        "postern_smtp_replies_total{listener=\"%s\",verb=\"%s\",code=\"%u\"} "
+                        "%" PRIu64 "\n",
+                        source->listener_names[l], reply_to_name(to), ingress_codes[code], count);
+            }
+        }
+    }
+}
+
+static const char *stage_of(enum reply_id id)
+{
+    switch (id) {
+    case REPLY_TOO_MANY_CONNECTIONS:
+    case REPLY_TOO_MANY_FROM_CLIENT:
+    case REPLY_NO_RESOURCES:
+        return "connect";
+    case REPLY_BAD_SENDER:
+    case REPLY_NESTED_MAIL:
+        return "mail";
+    case REPLY_BAD_RECIPIENT:
+    case REPLY_RELAY_DENIED:
+    case REPLY_TOO_MANY_RECIPIENTS:
+        return "rcpt";
+    case REPLY_BARE_NEWLINE:
+    case REPLY_NUL_IN_MESSAGE:
+    case REPLY_TOO_MANY_HOPS:
+    case REPLY_HEADER_TOO_BIG:
+    case REPLY_TOO_SLOW:
+        return "data";
+    default:
+        return "command";
+    }
+}
+
+static void write_rejections(const struct admin_source *source, FILE *out)
+{
+    head(out, "postern_smtp_rejections_total", "counter", "Refusals by stage and reason.");
+    for (size_t l = 0; l < source->listener_count; l++) {
+        for (unsigned id = 0; id < REPLY_COUNT; id++) {
+            uint64_t count = SUM_LISTENER(source, l, rejections[id]);
+            if (count == 0) continue;
+            fprintf(out,
+                    "postern_smtp_rejections_total{listener=\"%s\",stage=\"%s\",reason=\"%s\"} "
+                    "%" PRIu64 "\n",
+                    source->listener_names[l], stage_of(id), reply_name(id), count);
+        }
+        fprintf(out,
+                "postern_smtp_rejections_total{listener=\"%s\",stage=\"rcpt\",reason=\"route\"} "
+                "%" PRIu64 "\n",
+                source->listener_names[l], SUM_LISTENER(source, l, rejections_by_route));
+    }
+}
+
+static const struct histogram *accept_duration(const struct admin_core *core)
+{
+    return ingress_accept_duration(core->ingress);
+}
+
+static void write_smtp(const struct admin_source *source, FILE *out)
+{
+    write_connections(source, out);
+    write_replies(source, out);
+    write_rejections(source, out);
+    head(out, "postern_messages_received_total", "counter", "Messages answered with 250.");
+    for (size_t l = 0; l < source->listener_count; l++)
+        fprintf(out, "postern_messages_received_total{listener=\"%s\"} %" PRIu64 "\n",
+                source->listener_names[l], SUM_LISTENER(source, l, messages));
+    head(out, "postern_message_bytes_received_total", "counter", "Bytes of their content.");
+    for (size_t l = 0; l < source->listener_count; l++)
+        fprintf(out, "postern_message_bytes_received_total{listener=\"%s\"} %" PRIu64 "\n",
+                source->listener_names[l], SUM_LISTENER(source, l, message_bytes));
+    histogram(out, source, "postern_accept_duration_seconds", "End of data to 250.",
+              accept_duration);
+}
+
+/* --- the queue --- */
+
+static const struct histogram *sync_duration(const struct admin_core *core)
+{
+    return &queue_counters(core->queue)->sync_duration;
+}
+
+static const struct histogram *commit_duration(const struct admin_core *core)
+{
+    return &queue_counters(core->queue)->commit_duration;
+}
+
+static void write_queue(const struct admin_source *source, FILE *out)
+{
+    head(out, "postern_queue_messages", "gauge", "Messages in the queue.");
+    fprintf(out,
+            "postern_queue_messages{state=\"queued\"} %" PRIu64 "\n"
+            "postern_queue_messages{state=\"failed\"} %" PRIu64 "\n"
+            "postern_queue_messages{state=\"corrupt\"} %" PRIu64 "\n",
+            SUM_QUEUE(source, queued), SUM_QUEUE(source, failed), SUM_QUEUE(source, corrupt));
+    gauge(out, "postern_queue_bytes", "Bytes of their bodies.",
+          (double)SUM_QUEUE(source, body_bytes));
+    head(out, "postern_segments", "gauge", "Segment files.");
+    fprintf(out,
+            "postern_segments{state=\"free\"} %" PRIu64 "\n"
+            "postern_segments{state=\"used\"} %" PRIu64 "\n",
+            SUM_QUEUE(source, segments_free), SUM_QUEUE(source, segments_used));
+    gauge(out, "postern_disk_free_bytes", "Free bytes of the spool's file system.",
+          (double)counter_get(&queue_counters(source->cores[0].queue)->free_bytes));
+    head(out, "postern_backpressure", "gauge", "1 while new mail is refused, by reason.");
+    fprintf(out, "postern_backpressure{reason=\"disk\"} %d\n", SUM_QUEUE(source, is_full) > 0);
+    head(out, "postern_commit_batch_messages", "summary", "Messages in one commit.");
+    fprintf(out,
+            "postern_commit_batch_messages_sum %" PRIu64 "\n"
+            "postern_commit_batch_messages_count %" PRIu64 "\n",
+            SUM_QUEUE(source, commit_messages), SUM_QUEUE(source, commits));
+    histogram(out, source, "postern_sync_duration_seconds", "Synced writes of bodies.",
+              sync_duration);
+    histogram(out, source, "postern_commit_duration_seconds", "Commits of envelopes.",
+              commit_duration);
+}
+
+/* --- delivery --- */
+
+static const struct histogram *attempt_duration(const struct admin_core *core)
+{
+    return &delivery_counters(core->delivery)->attempt_duration;
+}
+
+static const struct histogram *latency(const struct admin_core *core)
+{
+    return &delivery_counters(core->delivery)->latency;
+}
+
+static void write_delivery(const struct admin_source *source, FILE *out)
+{
+    head(out, "postern_delivery_attempts_total", "counter", "Recipients tried, by outcome.");
+    fprintf(out,
+            "postern_delivery_attempts_total{outcome=\"delivered\"} %" PRIu64 "\n"
+            "postern_delivery_attempts_total{outcome=\"deferred\"} %" PRIu64 "\n"
+            "postern_delivery_attempts_total{outcome=\"failed\"} %" PRIu64 "\n",
+            SUM_DELIVERY(source, attempts_delivered), SUM_DELIVERY(source, attempts_deferred),
+            SUM_DELIVERY(source, attempts_failed));
+    gauge(out, "postern_delivery_connections", "Connections to next hops.",
+          (double)SUM_DELIVERY(source, connections));
+    histogram(out, source, "postern_delivery_attempt_duration_seconds", "One attempt.",
+              attempt_duration);
+    histogram(out, source, "postern_delivery_latency_seconds", "250 in to 250 out.", latency);
+}
+
+/* --- the process --- */
+
+static uint64_t resident_bytes(void)
+{
+    unsigned long long size = 0, resident = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (file == NULL) return 0;
+    if (fscanf(file, "%llu %llu", &size, &resident) != 2) resident = 0;
+    fclose(file);
+    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static unsigned open_files(void)
+{
+    unsigned count = 0;
+    DIR *directory = opendir("/proc/self/fd");
+    if (directory == NULL) return 0;
+    while (readdir(directory) != NULL)
+        count++;
+    closedir(directory);
+    return count > 3 ? count - 3 : 0; /* ".", ".." and the directory itself */
+}
+
+static void write_process(const struct admin_source *source, FILE *out)
+{
+    struct rusage usage;
+    struct rlimit files;
+    getrusage(RUSAGE_SELF, &usage);
+    getrlimit(RLIMIT_NOFILE, &files);
+    double cpu = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+                 (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+    head(out, "process_cpu_seconds_total", "counter", "User and system time.");
+    fprintf(out, "process_cpu_seconds_total %.6f\n", cpu);
+    gauge(out, "process_resident_memory_bytes", "Resident memory.", (double)resident_bytes());
+    gauge(out, "process_open_fds", "Open file descriptors.", open_files());
+    gauge(out, "process_max_fds", "Their limit.", (double)files.rlim_cur);
+    gauge(out, "process_start_time_seconds", "Start, since 1970.",
+          (double)source->started_ms / 1000.0);
+}
+
+static void write_cores(const struct admin_source *source, FILE *out)
+{
+    head(out, "postern_core_busy_seconds_total", "counter", "Time a core was not waiting.");
+    EACH_CORE(source, i)
+    fprintf(out, "postern_core_busy_seconds_total{core=\"%u\"} %.6f\n", i,
+            (double)loop_busy_ns(source->cores[i].loop) / NS_PER_S_DOUBLE);
+    uint64_t stall_ns = 0;
+    EACH_CORE(source, i)
+    {
+        uint64_t ns = loop_take_stall_ns(source->cores[i].loop);
+        stall_ns = MAX(stall_ns, ns);
+    }
+    gauge(out, "postern_core_stall_seconds", "Longest turn of any core since the last scrape.",
+          (double)stall_ns / NS_PER_S_DOUBLE);
+}
+
+void metrics_write(const struct admin_source *source, FILE *out)
+{
+    head(out, "postern_build_info", "gauge", "The version, as a label.");
+    fprintf(out, "postern_build_info{version=\"%s\"} 1\n", source->version);
+    gauge(out, "postern_ready", "1 while connections are wanted.",
+          source->is_ready(source->owner) ? 1 : 0);
+    gauge(out, "postern_config_reload_success", "1 when the last reload succeeded.",
+          source->is_reload_good(source->owner) ? 1 : 0);
+    write_smtp(source, out);
+    write_queue(source, out);
+    write_delivery(source, out);
+    write_cores(source, out);
+    head(out, "postern_log_dropped_total", "counter", "Log lines that found no room.");
+    fprintf(out, "postern_log_dropped_total %" PRIu64 "\n", log_dropped());
+    write_process(source, out);
+}

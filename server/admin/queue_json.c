@@ -1,0 +1,149 @@
+/* queue_json.c - gathers one page from every core's queue, orders it by id, and writes it. */
+#include "server/admin/queue_json.h"
+
+#include "ring/base/memory.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define RFC3339_TEXT 32
+
+struct page_item {
+    uint64_t id;
+    json_t *json; /* owned */
+};
+
+struct page {
+    struct page_item *items;
+    size_t count, cap;
+};
+
+/* Bytes of a peer as JSON text: what is not UTF-8 is taken as Latin-1, so that nothing is lost. */
+static json_t *json_of(struct slice s)
+{
+    json_t *value = json_stringn(s.data, s.len);
+    if (value != NULL) return value;
+    char *text = xmalloc(2 * s.len + 1);
+    size_t len = 0;
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned char c = (unsigned char)s.data[i];
+        if (c >= 0x80) {
+            text[len++] = (char)(0xc0 | (c >> 6));
+            c = 0x80 | (c & 0x3f);
+        }
+        text[len++] = (char)c;
+    }
+    value = json_stringn(text, len);
+    free(text);
+    return value;
+}
+
+/* null for 0: there is no such time. */
+static json_t *json_of_time(uint64_t wall_ms)
+{
+    if (wall_ms == 0) return json_null();
+    time_t seconds = (time_t)(wall_ms / 1000);
+    struct tm tm;
+    char text[RFC3339_TEXT];
+    if (gmtime_r(&seconds, &tm) == NULL) return json_null();
+    size_t len = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
+    return json_stringn(text, len);
+}
+
+static json_t *json_of_recipient(const struct recipient *recipient)
+{
+    static const char *const states[] = {
+        [RECIPIENT_QUEUED] = "queued",
+        [RECIPIENT_DELIVERED] = "delivered",
+        [RECIPIENT_FAILED] = "failed",
+    };
+    bool is_queued = recipient->state == RECIPIENT_QUEUED;
+    json_t *json = json_object();
+    json_object_set_new(json, "address", json_of(recipient->address));
+    json_object_set_new(json, "state", json_string(states[recipient->state]));
+    json_object_set_new(json, "attempts", json_integer(recipient->attempts));
+    json_object_set_new(json, "next", json_of_time(is_queued ? recipient->next_ms : 0));
+    json_object_set_new(json, "reply", json_of(recipient->reply));
+    return json;
+}
+
+static void on_item(void *owner, enum queue_item_state state, uint64_t due_ms,
+                    const struct message *message)
+{
+    static const char *const states[] = {
+        [ITEM_QUEUED] = "queued",
+        [ITEM_FAILED] = "failed",
+        [ITEM_CORRUPT] = "corrupt",
+    };
+    struct page *page = owner;
+    const struct envelope *envelope = &message->envelope;
+    char id[MESSAGE_ID_TEXT];
+    message_id_write(message->id, id);
+
+    json_t *json = json_object(), *recipients = json_array();
+    json_object_set_new(json, "id", json_stringn(id, sizeof(id)));
+    json_object_set_new(json, "state", json_string(states[state]));
+    json_object_set_new(json, "received", json_of_time(envelope->received_ms));
+    json_object_set_new(json, "due", json_of_time(state == ITEM_QUEUED ? due_ms : 0));
+    json_object_set_new(json, "size", json_integer((json_int_t)message->body_bytes));
+    json_object_set_new(json, "sender", json_of(envelope->sender));
+    json_object_set_new(json, "client", json_of(envelope->client));
+    json_object_set_new(json, "helo", json_of(envelope->helo));
+    json_object_set_new(json, "listener", json_of(envelope->listener));
+    for (uint32_t i = 0; i < envelope->recipient_count; i++)
+        json_array_append_new(recipients, json_of_recipient(&envelope->recipients[i]));
+    json_object_set_new(json, "recipients", recipients);
+
+    if (page->count == page->cap) {
+        page->cap = MAX(64u, page->cap * 2);
+        page->items = xrealloc(page->items, page->cap * sizeof(*page->items));
+    }
+    page->items[page->count++] = (struct page_item){message->id, json};
+}
+
+static int compare_items(const void *a, const void *b)
+{
+    uint64_t left = ((const struct page_item *)a)->id, right = ((const struct page_item *)b)->id;
+    return left < right ? -1 : left > right;
+}
+
+static json_t *page_json(const struct page *page, uint32_t count_max, bool has_more)
+{
+    json_t *messages = json_array();
+    for (size_t i = 0; i < page->count && i < count_max; i++)
+        json_array_append(messages, page->items[i].json);
+    json_t *root = json_object(), *next = json_null();
+    if ((has_more || page->count > count_max) && page->count > 0) {
+        char id[MESSAGE_ID_TEXT];
+        message_id_write(page->items[MIN(page->count, count_max) - 1].id, id);
+        next = json_stringn(id, sizeof(id));
+    }
+    json_object_set_new(root, "messages", messages);
+    json_object_set_new(root, "next", next);
+    return root;
+}
+
+char *queue_json(const struct admin_source *source, uint64_t after_id, uint32_t count_max)
+{
+    struct page page = {0};
+    bool has_more = false;
+    int err = 0;
+    for (unsigned i = 0; i < source->core_count && err == 0; i++) {
+        struct queue_page part = {
+            .after_id = after_id, .count_max = count_max, .item = on_item, .owner = &page};
+        err = queue_list(source->cores[i].queue, &part);
+        has_more = has_more || part.has_more;
+    }
+    char *text = NULL;
+    if (err == 0) {
+        if (page.count > 0) qsort(page.items, page.count, sizeof(*page.items), compare_items);
+        json_t *root = page_json(&page, count_max, has_more);
+        text = json_dumps(root, JSON_COMPACT);
+        json_decref(root);
+    }
+    for (size_t i = 0; i < page.count; i++)
+        json_decref(page.items[i].json);
+    free(page.items);
+    return text;
+}

@@ -1,0 +1,537 @@
+/* process.c - the control thread: starts the parts in order, waits for signals, ends them.
+ *
+ * It serves no mail. TERM: not ready any more, `drain_delay` for the balancer to notice, then every
+ * core drains, exit 0. A second TERM or INT: stop at once (the queue is safe at any moment). HUP:
+ * reload. A core that cannot go on (a failed sync): the process ends with 1. */
+#include "server/core/process.h"
+
+#include "ring/base/clock.h"
+#include "ring/base/memory.h"
+#include "server/core/core.h"
+#include "server/core/notify.h"
+
+#include <jansson.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define EXIT_FAULT 1
+#define EXIT_SPOOL_OWNED 73
+#define WHY_BYTES 512
+#define FATAL_GRACE_MS 500        /* for the 451s of the failed group to be sent */
+#define FILES_OF_OUR_OWN 1024     /* descriptors besides accepted connections */
+#define ANSWER_TIMEOUT_MS 10000
+
+struct process {
+    struct process_options options;
+    struct generation *generation;
+    struct spool *spool;
+    struct ingress_shared shared;
+    struct delivery_slots *slots;
+    struct endpoint *addresses;
+    size_t address_count;
+    char **listener_names;
+    size_t listener_count;
+    struct core **cores;
+    unsigned core_count;
+    struct admin_core *views;
+    struct admin *admin;
+    int signal_fd, event_fd;
+
+    pthread_mutex_t reload_lock; /* one reload at a time, none once the drain has begun */
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    unsigned reconfigured_count, stopped_count; /* under the lock */
+    bool is_ready, is_failed, is_reload_good;   /* atomic */
+};
+
+static void set_flag(bool *flag, bool value)
+{
+    __atomic_store_n(flag, value, __ATOMIC_RELEASE);
+}
+
+static bool get_flag(const bool *flag)
+{
+    return __atomic_load_n(flag, __ATOMIC_ACQUIRE);
+}
+
+/* --- what the cores tell --- */
+
+static void wake_control(struct process *process)
+{
+    uint64_t one = 1;
+    (void)!write(process->event_fd, &one, sizeof(one));
+}
+
+static void on_fatal(void *owner, int err)
+{
+    struct process *process = owner;
+    log_text(LOG_ERROR, "queue_failed", "%s: no more mail is taken; the process stops", err_str(err));
+    set_flag(&process->is_failed, true);
+    wake_control(process);
+}
+
+static void on_reconfigured(void *owner)
+{
+    struct process *process = owner;
+    pthread_mutex_lock(&process->lock);
+    process->reconfigured_count++;
+    pthread_cond_signal(&process->changed);
+    pthread_mutex_unlock(&process->lock);
+}
+
+static void on_stopped(void *owner)
+{
+    struct process *process = owner;
+    pthread_mutex_lock(&process->lock);
+    process->stopped_count++;
+    pthread_mutex_unlock(&process->lock);
+    wake_control(process);
+}
+
+/* --- generations and reload --- */
+
+static struct generation *generation_create(struct config *config)
+{
+    struct generation *generation = xcalloc(1, sizeof(*generation));
+    generation->config = config;
+    generation->routing = routing_create(config);
+    return generation;
+}
+
+static void generation_destroy(struct generation *generation)
+{
+    if (generation == NULL) return;
+    routing_destroy(generation->routing);
+    config_free(generation->config);
+    free(generation);
+}
+
+static void add_problem(struct config_problems *problems, const char *text)
+{
+    problems->lines = xrealloc(problems->lines, (problems->count + 1) * sizeof(char *));
+    problems->lines[problems->count++] = xstrdup(text);
+}
+
+static void put_in_place(struct process *process, struct config *next)
+{
+    struct generation *old = process->generation;
+    process->generation = generation_create(next);
+    process->reconfigured_count = 0;
+    for (unsigned i = 0; i < process->core_count; i++)
+        core_reconfigure(process->cores[i], process->generation);
+    pthread_mutex_lock(&process->lock);
+    while (process->reconfigured_count < process->core_count)
+        pthread_cond_wait(&process->changed, &process->lock);
+    pthread_mutex_unlock(&process->lock);
+    log_set_level(next->log.level);
+    generation_destroy(old);
+}
+
+static int reload_locked(struct process *process, struct config_problems *problems)
+{
+    if (!get_flag(&process->is_ready)) {
+        add_problem(problems, "the process is stopping");
+        return -ERR_CANCELED;
+    }
+    struct config *next;
+    int err = process->options.load(process->options.owner, &next, problems);
+    if (err != 0) return err;
+    const char *key = config_needs_restart(process->generation->config, next);
+    if (key != NULL) {
+        char text[WHY_BYTES];
+        snprintf(text, sizeof(text), "%s: cannot change while the process runs: restart it", key);
+        add_problem(problems, text);
+        config_free(next);
+        return -ERR_INVALID;
+    }
+    put_in_place(process, next);
+    return 0;
+}
+
+static int process_reload(void *owner, struct config_problems *problems)
+{
+    struct process *process = owner;
+    pthread_mutex_lock(&process->reload_lock);
+    int err = reload_locked(process, problems);
+    set_flag(&process->is_reload_good, err == 0);
+    pthread_mutex_unlock(&process->reload_lock);
+    for (size_t i = 0; i < problems->count; i++)
+        log_text(LOG_ERROR, "reload_problem", "%s", problems->lines[i]);
+    log_text(err == 0 ? LOG_INFO : LOG_ERROR, "reload", "%s",
+             err == 0 ? "the new configuration is in force"
+                      : "refused: the old configuration stays in force");
+    return err;
+}
+
+static bool process_is_alive(void *owner)
+{
+    return !get_flag(&((struct process *)owner)->is_failed);
+}
+
+static bool process_is_ready(void *owner)
+{
+    return get_flag(&((struct process *)owner)->is_ready) && process_is_alive(owner);
+}
+
+static bool process_is_reload_good(void *owner)
+{
+    return get_flag(&((struct process *)owner)->is_reload_good);
+}
+
+/* --- start --- */
+
+/* SO_REUSEPORT would let a second gateway of the same user share the port without a word, so one
+ * plain bind asks first whether somebody has it. */
+static int probe_address(const struct endpoint *at)
+{
+    if (endpoint_port(at) == 0) return 0;
+    int fd = socket(at->addr.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return -errno;
+    int on = 1, err = 0;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    if (at->addr.any.sa_family == AF_INET6)
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+    if (bind(fd, &at->addr.any, at->addr_len) != 0) err = -errno;
+    close(fd);
+    return err;
+}
+
+static int probe_addresses(const struct config *config, char *why, size_t why_cap)
+{
+    for (size_t i = 0; i < config->listener_count; i++) {
+        const struct config_listener *listener = &config->listeners[i];
+        for (size_t j = 0; j < listener->address_count; j++) {
+            int err = probe_address(&listener->addresses[j]);
+            if (err == 0) continue;
+            char text[ENDPOINT_TEXT_MAX] = "";
+            struct buf name = {text, 0, sizeof(text) - 1, false};
+            endpoint_write(&listener->addresses[j], &name);
+            snprintf(why, why_cap, "listener %s: %s: %s", listener->name, text,
+                     err == -EADDRINUSE
+                         ? "in use by another process; stop it or choose another port"
+                         : err_str(err));
+            return err;
+        }
+    }
+    return 0;
+}
+
+/* Raises the soft limit of descriptors and returns how many sockets a core may have. */
+static uint32_t socket_limit(const struct config *config)
+{
+    struct rlimit files;
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &files);
+    getrlimit(RLIMIT_NOFILE, &files);
+    uint64_t wanted = FILES_OF_OUR_OWN;
+    for (size_t i = 0; i < config->listener_count; i++)
+        wanted += config->listeners[i].limits.connections;
+    uint64_t allowed = files.rlim_cur == RLIM_INFINITY ? UINT32_MAX : files.rlim_cur;
+    if (wanted > allowed) {
+        log_text(LOG_WARN, "few_descriptors",
+                 "limits.connections ask for %llu sockets, the limit of open files is %llu: raise it "
+                 "(ulimit -n, LimitNOFILE=) or lower limits.connections",
+                 (unsigned long long)wanted, (unsigned long long)allowed);
+        wanted = allowed;
+    }
+    return (uint32_t)MIN(wanted, UINT32_MAX / 2);
+}
+
+static void open_shared(struct process *process, const struct config *config)
+{
+    process->listener_count = config->listener_count;
+    process->listener_names = xcalloc(config->listener_count, sizeof(char *));
+    for (size_t i = 0; i < config->listener_count; i++) {
+        process->listener_names[i] = xstrdup(config->listeners[i].name);
+        process->address_count += config->listeners[i].address_count;
+    }
+    process->addresses = xcalloc(process->address_count, sizeof(*process->addresses));
+    size_t at = 0;
+    for (size_t i = 0; i < config->listener_count; i++) {
+        for (size_t j = 0; j < config->listeners[i].address_count; j++)
+            process->addresses[at++] = config->listeners[i].addresses[j];
+    }
+    process->shared.clients = clients_create();
+    process->shared.listener_connections = xcalloc(config->listener_count, sizeof(uint64_t));
+    process->slots = delivery_slots_create();
+}
+
+static int start_cores(struct process *process, const struct config *config, char *why)
+{
+    uint32_t socket_count_max = socket_limit(config);
+    process->cores = xcalloc(config->node.cores, sizeof(struct core *));
+    process->views = xcalloc(config->node.cores, sizeof(*process->views));
+    for (unsigned i = 0; i < config->node.cores; i++) {
+        const struct core_options options = {
+            .index = i,
+            .count = config->node.cores,
+            .generation = process->generation,
+            .spool = process->spool,
+            .shared = &process->shared,
+            .slots = process->slots,
+            .addresses = process->addresses,
+            .socket_count_max = socket_count_max,
+            .on_fatal = on_fatal,
+            .on_reconfigured = on_reconfigured,
+            .on_stopped = on_stopped,
+            .owner = process,
+        };
+        int err = core_start(&options, &process->cores[i], why, WHY_BYTES);
+        if (err != 0) return err;
+        process->views[i] = core_view(process->cores[i]);
+        process->core_count++;
+    }
+    return 0;
+}
+
+static int start_admin(struct process *process, const struct config *config, char *why)
+{
+    const struct admin_source source = {
+        .cores = process->views,
+        .core_count = process->core_count,
+        .version = process->options.version,
+        .listener_names = process->listener_names,
+        .listener_count = process->listener_count,
+        .started_ms = clock_wall_ms(),
+        .is_alive = process_is_alive,
+        .is_ready = process_is_ready,
+        .is_reload_good = process_is_reload_good,
+        .reload = process_reload,
+        .owner = process,
+    };
+    return admin_start(config, &source, &process->admin, why, WHY_BYTES);
+}
+
+static int open_spool(struct process *process, const struct config *config, char *why)
+{
+    int err = spool_open(config->spool.path, &process->spool, why, WHY_BYTES);
+    if (err != 0) return err;
+    err = spool_make_shards(process->spool, config->node.cores);
+    if (err != 0) snprintf(why, WHY_BYTES, "%s: cannot make a shard: %s", config->spool.path, err_str(err));
+    return err;
+}
+
+static int start_all(struct process *process, char *why)
+{
+    const struct config *config = process->generation->config;
+    int err = probe_addresses(config, why, WHY_BYTES);
+    if (err != 0) return err;
+    err = open_spool(process, config, why);
+    if (err != 0) return err;
+    open_shared(process, config);
+    err = start_cores(process, config, why);
+    return err != 0 ? err : start_admin(process, config, why);
+}
+
+/* --- ready --- */
+
+static void add_listener(const struct process *process, json_t *listeners, size_t index,
+                         size_t address_at)
+{
+    const struct config_listener *config = &process->generation->config->listeners[index];
+    json_t *list = json_array();
+    for (size_t j = 0; j < config->address_count; j++) {
+        char text[ENDPOINT_TEXT_MAX];
+        struct buf out = {text, 0, sizeof(text), false};
+        endpoint_write(&process->addresses[address_at + j], &out);
+        json_array_append_new(list, json_stringn(out.data, out.len));
+        log_text(LOG_INFO, "listening", "%s %.*s", config->name, (int)out.len, out.data);
+    }
+    json_object_set_new(listeners, config->name, list);
+}
+
+static void tell_ready(struct process *process)
+{
+    json_t *root = json_object(), *listeners = json_object(), *admin = json_array();
+    size_t at = 0;
+    for (size_t i = 0; i < process->listener_count; i++) {
+        add_listener(process, listeners, i, at);
+        at += process->generation->config->listeners[i].address_count;
+    }
+    for (size_t i = 0; i < admin_address_count(process->admin); i++) {
+        const char *address = admin_address(process->admin, i);
+        json_array_append_new(admin, json_string(address));
+        log_text(LOG_INFO, "listening", "admin %s", address);
+    }
+    json_object_set_new(root, "listeners", listeners);
+    json_object_set_new(root, "admin", admin);
+    char *text = json_dumps(root, JSON_COMPACT);
+    json_decref(root);
+    size_t len = strlen(text);
+    text = xrealloc(text, len + 2);
+    text[len] = '\n';
+    set_flag(&process->is_ready, true);
+    notify_ready_fd(process->options.ready_fd, slice_of(text, len + 1));
+    notify_systemd("READY=1");
+    free(text);
+}
+
+/* --- the end --- */
+
+static void begin_drain(struct process *process)
+{
+    pthread_mutex_lock(&process->reload_lock); /* a reload that runs ends first */
+    set_flag(&process->is_ready, false);
+    pthread_mutex_unlock(&process->reload_lock);
+    notify_systemd("STOPPING=1");
+    log_text(LOG_INFO, "stopping", "draining: no new sessions, open messages end");
+}
+
+static void drain_cores(struct process *process)
+{
+    uint64_t timeout_ms = process->generation->config->drain_timeout_ms;
+    for (unsigned i = 0; i < process->core_count; i++)
+        core_drain(process->cores[i], timeout_ms);
+}
+
+static void close_all(struct process *process)
+{
+    admin_stop(process->admin);
+    for (unsigned i = 0; i < process->core_count; i++)
+        core_join(process->cores[i]);
+    free(process->cores);
+    free(process->views);
+    delivery_slots_destroy(process->slots);
+    clients_destroy(process->shared.clients);
+    free(process->shared.listener_connections);
+    for (size_t i = 0; i < process->listener_count; i++)
+        free(process->listener_names[i]);
+    free(process->listener_names);
+    free(process->addresses);
+    spool_close(process->spool);
+    generation_destroy(process->generation);
+}
+
+/* Ends the process where waiting for anything could only make it worse. */
+NORETURN static void stop_now(int code)
+{
+    log_stop();
+    _exit(code);
+}
+
+static unsigned cores_stopped(struct process *process)
+{
+    pthread_mutex_lock(&process->lock);
+    unsigned count = process->stopped_count;
+    pthread_mutex_unlock(&process->lock);
+    return count;
+}
+
+/* Waits for a signal (its number), an event of a core (0), or `timeout_ms` (-1: for ever). */
+static int wait_signal(struct process *process, int timeout_ms)
+{
+    struct pollfd fds[] = {{process->signal_fd, POLLIN, 0}, {process->event_fd, POLLIN, 0}};
+    if (poll(fds, ARRAY_LEN(fds), timeout_ms) <= 0) return 0;
+    uint64_t count;
+    if (fds[1].revents != 0) (void)!read(process->event_fd, &count, sizeof(count));
+    if (get_flag(&process->is_failed)) {
+        struct timespec grace = {0, FATAL_GRACE_MS * NS_PER_MS};
+        nanosleep(&grace, NULL);
+        stop_now(EXIT_FAULT);
+    }
+    struct signalfd_siginfo info;
+    if (fds[0].revents == 0 || read(process->signal_fd, &info, sizeof(info)) != sizeof(info))
+        return 0;
+    return (int)info.ssi_signo;
+}
+
+static void reload_by_signal(struct process *process)
+{
+    struct config_problems problems = {0};
+    (void)!process_reload(process, &problems); /* logged there */
+    config_problems_free(&problems);
+}
+
+/* Until the first TERM or INT. */
+static void run(struct process *process)
+{
+    for (;;) {
+        int number = wait_signal(process, -1);
+        if (number == SIGTERM || number == SIGINT) return;
+        if (number == SIGHUP) reload_by_signal(process);
+    }
+}
+
+static void drain(struct process *process)
+{
+    uint64_t delay_ms = process->generation->config->drain_delay_ms;
+    uint64_t until_ns = clock_monotonic_ns() + delay_ms * NS_PER_MS;
+    begin_drain(process);
+    for (;;) {
+        uint64_t now_ns = clock_monotonic_ns();
+        if (now_ns >= until_ns) break;
+        int number = wait_signal(process, (int)((until_ns - now_ns) / NS_PER_MS) + 1);
+        if (number == SIGTERM || number == SIGINT) stop_now(EXIT_SUCCESS);
+    }
+    drain_cores(process);
+    while (cores_stopped(process) < process->core_count) {
+        int number = wait_signal(process, ANSWER_TIMEOUT_MS);
+        if (number == SIGTERM || number == SIGINT) stop_now(EXIT_SUCCESS);
+    }
+}
+
+static void init(struct process *process, const struct process_options *options)
+{
+    process->options = *options;
+    process->is_reload_good = true;
+    pthread_mutex_init(&process->reload_lock, NULL);
+    pthread_mutex_init(&process->lock, NULL);
+    pthread_cond_init(&process->changed, NULL);
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    process->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC);
+    process->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    ASSERT(process->signal_fd >= 0 && process->event_fd >= 0);
+    process->generation = generation_create(options->config);
+}
+
+static enum log_format log_format_of(const struct config *config)
+{
+    if (config->log.format == LOG_FORMAT_AUTO) return isatty(STDOUT_FILENO) ? LOG_TEXT : LOG_JSON;
+    return config->log.format == LOG_FORMAT_TEXT ? LOG_TEXT : LOG_JSON;
+}
+
+int process_run(const struct process_options *options)
+{
+    struct process process = {0};
+    char why[WHY_BYTES] = "";
+    init(&process, options);
+    const struct config *config = process.generation->config;
+    log_start(STDOUT_FILENO, log_format_of(config), config->log.level);
+    log_thread_start(65536);
+
+    int err = start_all(&process, why);
+    if (err == 0) {
+        log_text(LOG_INFO, "started", "postern %s, %u cores, spool %s", options->version,
+                 process.core_count, config->spool.path);
+        tell_ready(&process);
+        run(&process);
+        drain(&process);
+    } else {
+        fprintf(stderr, "postern: %s\n", why);
+        drain_cores(&process);
+        while (cores_stopped(&process) < process.core_count)
+            (void)wait_signal(&process, ANSWER_TIMEOUT_MS);
+    }
+    close_all(&process);
+    if (err == 0) log_text(LOG_INFO, "stopped", "all work is on disk");
+    log_thread_stop();
+    log_stop();
+    close(process.signal_fd);
+    close(process.event_fd);
+    if (err == -ERR_LOCKED) return EXIT_SPOOL_OWNED;
+    return err == 0 ? EXIT_SUCCESS : EXIT_FAULT;
+}

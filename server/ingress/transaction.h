@@ -1,0 +1,46 @@
+/* transaction.h - one mail transaction (RFC 5321 3.3): from MAIL to the end of the data.
+ *
+ * Its strings live in its arena and end with it. The session owns it; nobody else refers to it. */
+#pragma once
+
+#include "ring/base/memory.h"
+#include "server/smtp/address.h"
+#include "server/smtp/data.h"
+#include "server/smtp/header.h"
+#include "server/smtp/param.h"
+#include "store/queue.h"
+
+#define TRANSACTION_CARRY_BYTES 64 /* normalized bytes that wait for a block */
+
+struct transaction {
+    struct arena arena;
+    struct slice sender;
+    struct mail_params params;
+    struct recipient *recipients;
+    uint64_t *recipient_hashes;
+    uint32_t recipient_count, recipient_cap;
+    uint32_t recipient_refused; /* RCPT commands that got 4yz or 5yz */
+
+    /* From DATA on. */
+    struct put *put;            /* NULL: the message is being discarded up to its end */
+    enum reply_id refusal;      /* why it is discarded; REPLY_NONE: it is not */
+    struct data_scanner scanner;
+    struct header_scanner header;
+    uint64_t body_bytes;        /* handed to the put so far, the trace field included */
+    uint32_t trace_bytes;
+    uint64_t data_started_ns, data_ended_ns;
+    bool is_window_open;        /* a block of the put is in the hands of the connection */
+    bool is_end_carried;        /* the end was seen, but the carry is not stored yet */
+    uint8_t carry_len;
+    char carry[TRANSACTION_CARRY_BYTES];
+};
+
+/* Takes memory from `slab`, whose objects are of sizeof(struct transaction). NULL: none left. */
+MUST_USE struct transaction *transaction_create(struct slab *slab);
+/* Aborts its put, if any. NULL is allowed. */
+void transaction_destroy(struct slab *slab, struct transaction *txn);
+
+enum add_status { ADD_NEW, ADD_DUPLICATE, ADD_NO_MEMORY };
+/* Adds a recipient; a mailbox that is there already (domains compared without regard to case) is
+ * left once: the client gets 250 and one copy is delivered. */
+enum add_status transaction_add(struct transaction *txn, const struct mailbox_address *mailbox);
