@@ -34,11 +34,15 @@ size_t block_bytes(const struct blocks *blocks, const void *block);
 uint32_t blocks_used(const struct blocks *blocks, enum block_size size);
 uint32_t blocks_total(const struct blocks *blocks, enum block_size size);
 /* Runs when a large block comes back after block_get() had to refuse one; one at a time, in the
- * order of waiting. The waiter is the pool's until then or until blocks_wait_cancel(). */
+ * order of waiting, deliveries first. ready() runs inside the block_put() that brought the block,
+ * with the waiter no longer waiting; it should take the block at once, or the next waiter may. The
+ * waiter is the pool's until then or until blocks_wait_cancel(), which may be called when it does
+ * not wait. */
 struct blocks_waiter {
     struct blocks_waiter *next, *prev;
     void (*ready)(struct blocks_waiter *waiter);
     bool is_waiting;
+    enum block_use use; /* what the large block is for */
 };
 void blocks_wait(struct blocks *blocks, struct blocks_waiter *waiter);
 void blocks_wait_cancel(struct blocks *blocks, struct blocks_waiter *waiter);

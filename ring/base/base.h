@@ -23,7 +23,7 @@
     ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 /* Rounds up to a multiple of `unit`, a power of two. */
-#define ROUND_UP(n, unit) (((n) + ((unit)-1)) & ~((unit)-1))
+#define ROUND_UP(n, unit) (((n) + ((unit)-1)) / (unit) * (unit))
 
 #define ASSERT(fact)                                                                               \
     do {                                                                                           \

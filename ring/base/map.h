@@ -20,6 +20,8 @@ struct map {
 typedef bool map_match(const struct map_node *node, struct slice key);
 
 uint64_t hash_bytes(struct slice key);
+/* The same under a key of the caller, for hashes that must be the same in every process. */
+uint64_t hash_bytes_keyed(struct slice key, uint64_t secret0, uint64_t secret1);
 
 void map_init(struct map *m);
 void map_finish(struct map *m); /* nodes are left alone */
