@@ -12,8 +12,8 @@
 enum line_status {
     LINE_MORE,     /* no CRLF yet; *taken_out is 0: keep the bytes and ask again with more */
     LINE_OK,       /* *line_out is the line without its CRLF */
-    LINE_BAD,      /* it holds a bare CR or LF: 500 5.5.2 */
-    LINE_NUL,      /* it holds a NUL: 501 5.5.2 */
+    LINE_BAD,      /* it holds a bare CR or LF, or begins with a NUL: 500 5.5.2 */
+    LINE_NUL,      /* it holds a NUL further on: 501 5.5.2 */
     LINE_TOO_LONG, /* it is longer than the limit and ends here: 500 5.5.2 */
     LINE_SKIPPED,  /* part of a line that is too long was taken; its end has not come */
 };

@@ -31,7 +31,10 @@ uint64_t data_content_bytes(const struct data_scanner *s);
 
 /* The other policy, `bare_newline: normalize`: finds the same one end, and writes the content to
  * `out` with each bare LF as CRLF and each bare CR as a space, a line that thereby begins with a
- * dot stuffed. Takes only as much of `in` as surely fits (two bytes for each): *taken_out may be
- * less than in.len with DATA_MORE. The final ".CRLF" is written too. */
+ * dot stuffed. A stuffing dot alone in front of a bare LF is dropped: kept, it would become an end.
+ * Takes only as much of `in` as surely fits (two bytes for each): *taken_out may be less than
+ * in.len with DATA_MORE, and 0 when there is room for less than two. The final ".CRLF" is written
+ * too, so the content is what was written without its last three bytes (s->bytes still counts what
+ * was taken). The faults stay known: a NUL is not mended, and the caller refuses it. */
 enum data_status data_normalize(struct data_scanner *s, struct slice in, struct buf *out,
                                 size_t *taken_out);

@@ -13,7 +13,7 @@ struct header_scanner {
     uint8_t matched;        /* of "received:" at the start of this line */
     bool is_over;           /* the body has begun */
     uint32_t received_count;
-    uint32_t bytes;
+    uint32_t bytes;         /* of the header section, its empty line included; does not wrap */
 };
 
 void header_init(struct header_scanner *h);
