@@ -1,6 +1,9 @@
 /* metrics.c - every metric in one place; each block names its type and help once. */
 #include "server/admin/metrics.h"
 
+#include "ring/base/clock.h"
+#include "ring/base/memory.h"
+
 #include <dirent.h>
 #include <inttypes.h>
 #include <stddef.h>
@@ -35,18 +38,6 @@ static uint64_t sum_queue(const struct admin_source *source, size_t offset)
     return sum;
 }
 #define SUM_QUEUE(source, field) sum_queue(source, offsetof(struct queue_counters, field))
-
-static uint64_t sum_delivery(const struct admin_source *source, size_t offset)
-{
-    uint64_t sum = 0;
-    EACH_CORE(source, i)
-    {
-        const char *counters = (const char *)delivery_counters(source->cores[i].delivery);
-        sum += counter_get((const struct counter *)(const void *)(counters + offset));
-    }
-    return sum;
-}
-#define SUM_DELIVERY(source, field) sum_delivery(source, offsetof(struct delivery_counters, field))
 
 static uint64_t sum_listener(const struct admin_source *source, size_t listener, size_t offset)
 {
@@ -260,17 +251,62 @@ static const struct histogram *latency(const struct admin_core *core)
     return &delivery_counters(core->delivery)->latency;
 }
 
+/* One route, summed over the cores. */
+struct route_sum {
+    const char *name;
+    uint64_t delivered, deferred, failed, connections;
+};
+
+static struct route_sum *route_sum_of(struct route_sum **sums, size_t *count, const char *name)
+{
+    for (size_t i = 0; i < *count; i++) {
+        if (strcmp((*sums)[i].name, name) == 0) return &(*sums)[i];
+    }
+    *sums = xrealloc(*sums, (*count + 1) * sizeof(**sums));
+    struct route_sum *sum = &(*sums)[(*count)++];
+    *sum = (struct route_sum){.name = name};
+    return sum;
+}
+
+static struct route_sum *sum_routes(const struct admin_source *source, size_t *count)
+{
+    struct route_sum *sums = NULL;
+    *count = 0;
+    EACH_CORE(source, i)
+    {
+        const struct delivery_route_counters *route = delivery_routes(source->cores[i].delivery);
+        for (; route != NULL; route = __atomic_load_n(&route->next, __ATOMIC_ACQUIRE)) {
+            struct route_sum *sum = route_sum_of(&sums, count, route->name);
+            sum->delivered += counter_get(&route->delivered);
+            sum->deferred += counter_get(&route->deferred);
+            sum->failed += counter_get(&route->failed);
+            sum->connections += counter_get(&route->connections);
+        }
+    }
+    return sums;
+}
+
+static void write_attempts(const struct route_sum *sum, FILE *out)
+{
+    const char *format =
+        "postern_delivery_attempts_total{route=\"%s\",outcome=\"%s\"} %" PRIu64 "\n";
+    fprintf(out, format, sum->name, "delivered", sum->delivered);
+    fprintf(out, format, sum->name, "deferred", sum->deferred);
+    fprintf(out, format, sum->name, "failed", sum->failed);
+}
+
 static void write_delivery(const struct admin_source *source, FILE *out)
 {
+    size_t count;
+    struct route_sum *sums = sum_routes(source, &count);
     head(out, "postern_delivery_attempts_total", "counter", "Recipients tried, by outcome.");
-    fprintf(out,
-            "postern_delivery_attempts_total{outcome=\"delivered\"} %" PRIu64 "\n"
-            "postern_delivery_attempts_total{outcome=\"deferred\"} %" PRIu64 "\n"
-            "postern_delivery_attempts_total{outcome=\"failed\"} %" PRIu64 "\n",
-            SUM_DELIVERY(source, attempts_delivered), SUM_DELIVERY(source, attempts_deferred),
-            SUM_DELIVERY(source, attempts_failed));
-    gauge(out, "postern_delivery_connections", "Connections to next hops.",
-          (double)SUM_DELIVERY(source, connections));
+    for (size_t i = 0; i < count; i++)
+        write_attempts(&sums[i], out);
+    head(out, "postern_delivery_connections", "gauge", "Connections to next hops.");
+    for (size_t i = 0; i < count; i++)
+        fprintf(out, "postern_delivery_connections{route=\"%s\"} %" PRIu64 "\n", sums[i].name,
+                sums[i].connections);
+    free(sums);
     histogram(out, source, "postern_delivery_attempt_duration_seconds", "One attempt.",
               attempt_duration);
     histogram(out, source, "postern_delivery_latency_seconds", "250 in to 250 out.", latency);

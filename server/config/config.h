@@ -53,7 +53,7 @@ struct config_route {
 };
 
 struct config {
-    char *file; /* its path, or NULL for the embedded default */
+    char *file; /* its path, as it was given */
     struct {
         char *hostname;
         unsigned cores;          /* resolved: never 0 */
@@ -113,10 +113,15 @@ MUST_USE int config_load(const char *file, char *const *environment, struct conf
 MUST_USE int config_parse(struct slice text, const char *name, const char *directory,
                           char *const *environment, struct config **config_out,
                           struct config_problems *problems);
+/* config_load() with values from flags over all others: KEY=VALUE ("node.cores=1",
+ * "listeners.mx.limits.recipients=10"), ended with NULL; NULL: none. */
+MUST_USE int config_load_with_flags(const char *file, char *const *environment, char *const *flags,
+                                    struct config **config_out, struct config_problems *problems);
 void config_free(struct config *config); /* NULL is allowed */
 void config_problems_free(struct config_problems *problems);
 /* Every effective value, one a line: "listeners[mx].limits.recipients: 1000  # file:12:5". */
 void config_show(const struct config *config, FILE *out);
 /* What differs and cannot change while the process runs (listener addresses, spool.path,
- * node.cores ...): the key's name, or NULL when `next` can be put in place of `now`. */
+ * node.cores ...): the key's path, which belongs to one of the two, or NULL when `next` can be put
+ * in place of `now`. */
 const char *config_needs_restart(const struct config *now, const struct config *next);

@@ -1,0 +1,13 @@
+/* lists.h - reads and writes the values that are lists: addresses, hosts, domains, recipients. */
+#pragma once
+
+#include "server/config/reading.h"
+
+#define LIST_FILE_BYTES_MAX (1ull << 30)
+#define LIST_LINE_BYTES_MAX 1024
+#define LIST_SHOWN_MAX 100 /* entries that are written out; the others are counted */
+#define SMTP_PORT 25
+#define UNIX_PATH_BYTES_MAX 107 /* of a socket's address */
+
+key_read listen_read, admin_read, hosts_read, domains_read, recipients_read;
+key_write endpoints_write, admin_write, entries_write;

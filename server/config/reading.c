@@ -1,0 +1,267 @@
+/* reading.c - walks the schema over the tree: unknown, repeated, missing and unbuilt keys; the
+ * values themselves are read by scalars.c and lists.c. */
+#include "server/config/reading.h"
+
+#include "ring/base/map.h"
+#include "server/config/lists.h"
+#include "server/config/scalars.h"
+
+#include <stdlib.h>
+
+const struct key_type key_types[] = {
+    [KEY_SECTION] = {NULL, section_write, false, false},
+    [KEY_ENTRIES] = {NULL, NULL, false, false},
+    [KEY_UNBUILT] = {NULL, NULL, false, false},
+    [KEY_NUMBER] = {number_read, number_write, false, false},
+    [KEY_FACTOR] = {factor_read, factor_write, false, false},
+    [KEY_CHOICE] = {choice_read, choice_write, false, false},
+    [KEY_NAME] = {name_read, text_write, false, false},
+    [KEY_HOSTNAME] = {hostname_read, text_write, false, false},
+    [KEY_CORES] = {cores_read, number_write, false, false},
+    [KEY_PATH] = {path_read, text_write, false, false},
+    [KEY_FREE_SPACE] = {free_space_read, free_space_write, false, false},
+    [KEY_LISTEN] = {listen_read, endpoints_write, true, false},
+    [KEY_ADMIN] = {admin_read, admin_write, true, false},
+    [KEY_HOSTS] = {hosts_read, endpoints_write, true, false},
+    [KEY_DOMAINS] = {domains_read, entries_write, true, true},
+    [KEY_RECIPIENTS] = {recipients_read, entries_write, true, true},
+    [KEY_MAILDIR] = {maildir_read, text_write, false, false},
+    [KEY_REPLY] = {reply_read, text_write, false, false},
+};
+
+/* A name that an entry of a list was given, with '-' and '_' and the cases taken as the same, since
+ * the environment cannot tell them apart. */
+struct seen_name {
+    struct map_node node;
+    struct slice folded;
+    const struct place *place;
+};
+
+static void read_keys(struct reading *r, const struct schema_key *keys, const struct node *section,
+                      const struct place *place, void *base, const char *path);
+
+static void record(struct reading *r, const struct schema_key *key, const struct place *place,
+                   const void *base, const char *path)
+{
+    struct config_origins *o = r->origins;
+    if (o->count == o->room) {
+        o->room = o->room == 0 ? 64 : o->room * 2;
+        o->entries = xrealloc(o->entries, o->room * sizeof(*o->entries));
+    }
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *out = open_memstream(&text, &bytes);
+    if (out != NULL) {
+        place_write(place, out);
+        fclose(out);
+    }
+    o->entries[o->count++] = (struct origin){xstrdup(path), key, base, text};
+}
+
+/* The keys that are there: each known, built, and only once. */
+static void check_given_keys(struct reading *r, const struct schema_key *keys,
+                             const struct node *section)
+{
+    for (const struct node *child = section->first; child != NULL; child = child->next) {
+        struct slice name = slice_of_cstr(child->key);
+        const struct schema_key *key = schema_find(keys, name);
+        if (key == NULL || strcmp(key->name, child->key) != 0) {
+            const char *near = schema_suggest(keys, name);
+            report_add(r->report, &child->key_place, "unknown key '%.100s'%s%s%s", child->key,
+                       near != NULL ? " (did you mean '" : "", near != NULL ? near : "",
+                       near != NULL ? "'?)" : "");
+            continue;
+        }
+        const struct node *first = node_find(section, child->key);
+        if (first != child) {
+            report_add(r->report, &child->key_place, "'%s' is given twice: the first is in line %u",
+                       key->name, first->key_place.line);
+        } else if (key->kind == KEY_UNBUILT) {
+            report_add(r->report, &child->key_place, "'%s' is not built yet in this version",
+                       key->name);
+        }
+    }
+}
+
+static void report_missing(struct reading *r, const struct schema_key *key,
+                           const struct place *place)
+{
+    report_add(r->report, place, "'%s' is missing", key->name);
+}
+
+static void read_section(struct reading *r, const struct schema_key *key, const struct node *node,
+                         const struct place *place, void *base, const char *path)
+{
+    if (node == NULL && key->is_required) report_missing(r, key, place);
+    if (node == NULL && (key->is_required || key->is_optional)) return;
+    if (node != NULL && node->kind != NODE_MAPPING && !node_is_empty(node)) {
+        report_add(r->report, &node->place, "'%s' must be a section of 'key: value'", key->name);
+        return;
+    }
+    size_t problems = r->report->count;
+    read_keys(r, key->keys, node, node != NULL ? &node->place : place, base, path);
+    if (node != NULL && key->keys->name == NULL) record(r, key, &node->place, base, path);
+    /* Numbers that are wrong by themselves are not compared; what is missing or twice is. */
+    bool is_structure = key->is_required;
+    if (key->check != NULL && (is_structure || r->report->count == problems)) {
+        key->check(r, node, base);
+    }
+}
+
+static bool seen_match(const struct map_node *node, struct slice key)
+{
+    return slice_eq(CONTAINER_OF(node, struct seen_name, node)->folded, key);
+}
+
+static void check_unique(struct reading *r, struct map *names, struct seen_name *seen,
+                         const char *name, const struct place *place)
+{
+    char *folded = xstrdup(name);
+    for (char *at = folded; *at != '\0'; at++) {
+        if (*at == '-') *at = '_';
+        *at = ascii_lower(*at);
+    }
+    seen->folded = slice_of_cstr(folded);
+    seen->place = place;
+    struct map_node *found = map_find(names, seen->folded, seen_match);
+    if (found == NULL) {
+        map_insert(names, seen->folded, &seen->node);
+    } else {
+        report_add(r->report, place, "the name '%.100s' is taken: line %u has it", name,
+                   CONTAINER_OF(found, struct seen_name, node)->place->line);
+    }
+}
+
+/* One entry of a list of sections. Returns its name, or NULL when it has none that is good. */
+static const char *read_entry(struct reading *r, const struct schema_key *key,
+                              const struct node *node, size_t number, void *base, const char *path)
+{
+    const struct schema_key *name_key = &key->keys[0];
+    ASSERT(name_key->kind == KEY_NAME);
+    const struct node *name = node_find(node, name_key->name);
+    char **name_at = (char **)(void *)((char *)base + name_key->offset);
+    char label[KEY_PATH_BYTES_MAX], entry_path[KEY_PATH_BYTES_MAX];
+    if (name != NULL && name->kind == NODE_SCALAR && name_is_valid(name->text)) {
+        snprintf(label, sizeof(label), "%s", name->text.data);
+    } else if (key->fallback != NULL) {
+        snprintf(label, sizeof(label), "%s-%zu", key->fallback, number);
+        if (name == NULL) *name_at = xstrdup(label);
+    } else {
+        snprintf(label, sizeof(label), "%zu", number);
+    }
+    int len = snprintf(entry_path, sizeof(entry_path), "%s[%s]", path, label);
+    ASSERT(len > 0 && (size_t)len < sizeof(entry_path));
+    if (node->kind != NODE_MAPPING) {
+        report_add(r->report, &node->place, "an entry of '%s' must be a section of 'key: value'",
+                   key->name);
+        return NULL;
+    }
+    read_keys(r, key->keys, node, &node->place, base, entry_path);
+    return *name_at;
+}
+
+static void read_entries(struct reading *r, const struct schema_key *key, const struct node *node,
+                         const struct place *place, void *base, const char *path)
+{
+    if (node == NULL) {
+        report_missing(r, key, place);
+        return;
+    }
+    if (node->kind != NODE_SEQUENCE || node->count == 0) {
+        report_add(r->report, &node->place,
+                   "'%s' must be a list of at least one section: - name: ...", key->name);
+        return;
+    }
+    if (node->count > key->max) {
+        report_add(r->report, &node->place, "'%s' may have at most %zu entries, not %zu", key->name,
+                   (size_t)key->max, node->count);
+        return;
+    }
+    char *entries = xcalloc(node->count, key->entry_bytes);
+    *(void **)(void *)((char *)base + key->offset) = entries;
+    *(size_t *)(void *)((char *)base + key->count_offset) = node->count;
+
+    struct map names;
+    map_init(&names);
+    struct seen_name *seen = xcalloc(node->count, sizeof(*seen));
+    size_t at = 0;
+    for (const struct node *child = node->first; child != NULL; child = child->next, at++) {
+        const char *name = read_entry(r, key, child, at + 1, entries + at * key->entry_bytes, path);
+        const struct node *given = node_find(child, key->keys[0].name);
+        if (name == NULL) continue;
+        check_unique(r, &names, &seen[at], name, given != NULL ? &given->place : &child->place);
+    }
+    map_finish(&names);
+    for (size_t i = 0; i < node->count; i++) {
+        free((char *)(uintptr_t)seen[i].folded.data);
+    }
+    free(seen);
+}
+
+/* The default goes the same way as a value from the file. */
+static void read_fallback(struct reading *r, const struct schema_key *key, void *base)
+{
+    struct node scalar = {.kind = NODE_SCALAR, .text = slice_of_cstr(key->fallback)};
+    scalar.place = scalar.key_place = r->start;
+    scalar.place.kind = PLACE_DEFAULT;
+    struct node list = {.kind = NODE_SEQUENCE, .place = scalar.place, .key_place = scalar.place};
+    node_append(&list, &scalar);
+    key_types[key->kind].read(r, key, key_types[key->kind].is_list ? &list : &scalar, base);
+}
+
+static void read_value(struct reading *r, const struct schema_key *key, const struct node *node,
+                       const struct place *place, void *base, const char *path)
+{
+    static const struct place nowhere = {.kind = PLACE_DEFAULT};
+    if (node != NULL) {
+        if (key_types[key->kind].read(r, key, node, base)) record(r, key, &node->place, base, path);
+    } else if (key->is_required) {
+        report_missing(r, key, place);
+    } else if (key->fallback != NULL) {
+        read_fallback(r, key, base);
+        record(r, key, &nowhere, base, path);
+    } else if (key->kind == KEY_NAME) {
+        record(r, key, &nowhere, base, path); /* read_entry() gave it one */
+    }
+}
+
+/* `section` NULL: nothing is given, all is default. */
+static void read_keys(struct reading *r, const struct schema_key *keys, const struct node *section,
+                      const struct place *place, void *base, const char *path)
+{
+    bool is_mapping = section != NULL && section->kind == NODE_MAPPING;
+    if (is_mapping) check_given_keys(r, keys, section);
+    for (const struct schema_key *key = keys; key->name != NULL; key++) {
+        const struct node *node = is_mapping ? node_find(section, key->name) : NULL;
+        char key_path[KEY_PATH_BYTES_MAX];
+        int len = snprintf(key_path, sizeof(key_path), "%s%s%s", path, *path != '\0' ? "." : "",
+                           key->name);
+        ASSERT(len > 0 && (size_t)len < sizeof(key_path));
+        switch (key->kind) {
+        case KEY_SECTION:
+            read_section(r, key, node, place, base, key_path);
+            break;
+        case KEY_ENTRIES:
+            read_entries(r, key, node, place, base, key_path);
+            break;
+        case KEY_UNBUILT:
+            break;
+        default:
+            read_value(r, key, node, place, base, key_path);
+            break;
+        }
+    }
+}
+
+void reading_run(struct reading *r, const struct node *root, struct config *config)
+{
+    if (root->kind != NODE_MAPPING) {
+        report_add(r->report, &root->place,
+                   "a configuration is made of sections: node, spool, "
+                   "listeners, routes, delivery, admin, log");
+        return;
+    }
+    read_keys(r, schema_root, root, &root->place, config, "");
+    free(r->bound.addresses);
+    free(r->bound.places);
+}

@@ -1,0 +1,376 @@
+/* schema.c - see schema.h. Ranges have both ends, and docs/configuration.md names each key. */
+#include "server/config/schema.h"
+
+#include "server/config/checks.h"
+#include "server/config/suggest.h"
+
+#define KIB 1024ull
+#define MIB (1024 * KIB)
+#define GIB (1024 * MIB)
+#define SECOND 1000ull
+#define MINUTE (60 * SECOND)
+#define HOUR (60 * MINUTE)
+#define DAY (24 * HOUR)
+
+/* Where a value lives; with how wide a number is. */
+#define AT(type, member) .offset = offsetof(struct type, member)
+#define IN(type, member)                                                                           \
+    .offset = offsetof(struct type, member), .width = sizeof(((struct type *)NULL)->member)
+#define COUNT .kind = KEY_NUMBER, .units = UNITS_NONE
+#define SIZE .kind = KEY_NUMBER, .units = UNITS_SIZE
+#define DURATION .kind = KEY_NUMBER, .units = UNITS_DURATION
+#define PERCENT .kind = KEY_NUMBER, .units = UNITS_PERCENT
+#define RANGE(low, high) .min = (low), .max = (high)
+#define UNBUILT(key_name)                                                                          \
+    {                                                                                              \
+        .name = (key_name), .kind = KEY_UNBUILT                                                    \
+    }
+
+static const struct choice services[] = {
+    [SERVICE_MX] = {"mx", true}, {"submission", false}, {NULL, false}};
+static const struct choice newlines[] = {
+    [NEWLINE_REJECT] = {"reject", true}, [NEWLINE_NORMALIZE] = {"normalize", true}, {NULL, false}};
+static const struct choice formats[] = {[LOG_FORMAT_AUTO] = {"auto", true},
+                                        [LOG_FORMAT_TEXT] = {"text", true},
+                                        [LOG_FORMAT_JSON] = {"json", true},
+                                        {NULL, false}};
+static const struct choice levels[] = {[LOG_ERROR] = {"error", true},
+                                       [LOG_WARN] = {"warn", true},
+                                       [LOG_INFO] = {"info", true},
+                                       [LOG_DEBUG] = {"debug", true},
+                                       {NULL, false}};
+static const struct choice smtp_tls[] = {
+    {"none", true}, {"may", false}, {"require", false}, {"verify", false}, {NULL, false}};
+
+static const struct schema_key node_keys[] = {
+    {.name = "hostname", .kind = KEY_HOSTNAME, AT(config, node.hostname), .fallback = ""},
+    {.name = "cores",
+     .kind = KEY_CORES,
+     IN(config, node.cores),
+     RANGE(1, 256),
+     .fallback = "auto",
+     .needs_restart = true},
+    {.name = "memory",
+     SIZE,
+     IN(config, node.memory),
+     RANGE(16 * MIB, 64 * GIB),
+     .fallback = "64MiB",
+     .needs_restart = true},
+    {.name = "drain_delay",
+     DURATION,
+     IN(config, drain_delay_ms),
+     RANGE(0, 10 * MINUTE),
+     .fallback = "0s"},
+    {.name = "drain_timeout",
+     DURATION,
+     IN(config, drain_timeout_ms),
+     RANGE(0, HOUR),
+     .fallback = "30s"},
+    {0},
+};
+
+static const struct schema_key spool_keys[] = {
+    {.name = "path",
+     .kind = KEY_PATH,
+     AT(config, spool.path),
+     .fallback = "/var/lib/postern",
+     .needs_restart = true},
+    {.name = "min_free",
+     .kind = KEY_FREE_SPACE,
+     AT(config, spool),
+     .fallback = "5%",
+     .needs_restart = true},
+    {0},
+};
+
+static const struct schema_key limit_keys[] = {
+    {.name = "connections",
+     COUNT,
+     IN(config_listener, limits.connections),
+     RANGE(1, 1000000),
+     .fallback = "50000",
+     .needs_restart = true},
+    {.name = "connections_per_client",
+     COUNT,
+     IN(config_listener, limits.connections_per_client),
+     RANGE(1, 1000000),
+     .fallback = "1000"},
+    {.name = "message_size",
+     SIZE,
+     IN(config_listener, limits.message_size),
+     RANGE(4 * KIB, 2 * GIB),
+     .fallback = "50MiB"},
+    {.name = "recipients",
+     COUNT,
+     IN(config_listener, limits.recipients),
+     RANGE(1, 10000), /* as many as one record of the queue holds */
+     .fallback = "1000"},
+    {.name = "errors",
+     COUNT,
+     IN(config_listener, limits.errors),
+     RANGE(1, 10000),
+     .fallback = "20"},
+    {.name = "junk_commands",
+     COUNT,
+     IN(config_listener, limits.junk_commands),
+     RANGE(1, 10000),
+     .fallback = "100"},
+    {.name = "messages",
+     COUNT,
+     IN(config_listener, limits.messages),
+     RANGE(0, 1000000),
+     .fallback = "0"},
+    {.name = "data_rate_min",
+     SIZE,
+     IN(config_listener, timeouts.data_rate_min),
+     RANGE(0, GIB),
+     .fallback = "500B"},
+    {0},
+};
+
+static const struct schema_key listener_timeout_keys[] = {
+    {.name = "command",
+     DURATION,
+     IN(config_listener, timeouts.command_ms),
+     RANGE(SECOND, HOUR),
+     .fallback = "300s"},
+    {.name = "data",
+     DURATION,
+     IN(config_listener, timeouts.data_ms),
+     RANGE(SECOND, HOUR),
+     .fallback = "300s"},
+    {.name = "session",
+     DURATION,
+     IN(config_listener, timeouts.session_ms),
+     RANGE(0, 7 * DAY),
+     .fallback = "0s"},
+    {0},
+};
+
+static const struct schema_key listener_keys[] = {
+    {.name = "name", .kind = KEY_NAME, AT(config_listener, name), .is_required = true},
+    {.name = "address",
+     .kind = KEY_LISTEN,
+     AT(config_listener, addresses),
+     .count_offset = offsetof(struct config_listener, address_count),
+     .max = 16,
+     .is_required = true,
+     .needs_restart = true},
+    {.name = "service",
+     .kind = KEY_CHOICE,
+     IN(config_listener, service),
+     .choices = services,
+     .fallback = "mx",
+     .needs_restart = true},
+    {.name = "bare_newline",
+     .kind = KEY_CHOICE,
+     IN(config_listener, bare_newline),
+     .choices = newlines,
+     .fallback = "reject"},
+    {.name = "limits", .kind = KEY_SECTION, .keys = limit_keys},
+    {.name = "timeouts", .kind = KEY_SECTION, .keys = listener_timeout_keys},
+    UNBUILT("tls"),
+    UNBUILT("proxy_protocol"),
+    UNBUILT("auth"),
+    {0},
+};
+
+static const struct schema_key match_keys[] = {
+    {.name = "recipient", .kind = KEY_RECIPIENTS, AT(config_route, recipients)},
+    {.name = "domain", .kind = KEY_DOMAINS, AT(config_route, domains)},
+    UNBUILT("authenticated"),
+    {0},
+};
+
+static const struct schema_key smtp_keys[] = {
+    {.name = "hosts",
+     .kind = KEY_HOSTS,
+     AT(config_route, hosts),
+     .count_offset = offsetof(struct config_route, host_count),
+     .max = 64,
+     .is_required = true},
+    {.name = "tls", .kind = KEY_CHOICE, .choices = smtp_tls, .fallback = "none"},
+    UNBUILT("username"),
+    UNBUILT("password"),
+    UNBUILT("password_file"),
+    {0},
+};
+
+static const struct schema_key maildir_keys[] = {
+    {.name = "path", .kind = KEY_MAILDIR, AT(config_route, maildir_path), .is_required = true},
+    {0},
+};
+
+static const struct schema_key no_keys[] = {{0}};
+
+/* Their names are those of enum route_action, in its order: check_action() counts on it. */
+static const struct schema_key action_keys[] = {
+    [ACTION_SMTP] = {.name = "smtp", .kind = KEY_SECTION, .keys = smtp_keys, .is_optional = true},
+    [ACTION_MAILDIR] = {.name = "maildir",
+                        .kind = KEY_SECTION,
+                        .keys = maildir_keys,
+                        .is_optional = true},
+    [ACTION_DISCARD] = {.name = "discard",
+                        .kind = KEY_SECTION,
+                        .keys = no_keys,
+                        .is_optional = true},
+    [ACTION_REJECT] = {.name = "reject", .kind = KEY_REPLY, AT(config_route, reject_reply)},
+    UNBUILT("lmtp"),
+    UNBUILT("mx"),
+    {0},
+};
+
+static const struct schema_key route_keys[] = {
+    {.name = "name", .kind = KEY_NAME, AT(config_route, name)},
+    {.name = "match",
+     .kind = KEY_SECTION,
+     .keys = match_keys,
+     .check = check_match,
+     .is_required = true},
+    {.name = "action",
+     .kind = KEY_SECTION,
+     .keys = action_keys,
+     .check = check_action,
+     .is_required = true},
+    {0},
+};
+
+static const struct schema_key retry_keys[] = {
+    {.name = "first",
+     DURATION,
+     IN(config, delivery.retry.first_ms),
+     RANGE(100, DAY),
+     .fallback = "60s"},
+    {.name = "factor",
+     .kind = KEY_FACTOR,
+     IN(config, delivery.retry.factor_percent),
+     RANGE(100, 1000),
+     .fallback = "2"},
+    {.name = "max",
+     DURATION,
+     IN(config, delivery.retry.max_ms),
+     RANGE(100, 7 * DAY),
+     .fallback = "30m"},
+    {.name = "jitter",
+     PERCENT,
+     IN(config, delivery.retry.jitter_percent),
+     RANGE(0, 50),
+     .fallback = "10%"},
+    {.name = "expire",
+     DURATION,
+     IN(config, delivery.retry.expire_ms),
+     RANGE(SECOND, 30 * DAY),
+     .fallback = "5d"},
+    UNBUILT("warn_after"),
+    {0},
+};
+
+static const struct schema_key per_destination_keys[] = {
+    {.name = "connections",
+     COUNT,
+     IN(config, delivery.per_destination.connections),
+     RANGE(1, 10000),
+     .fallback = "20"},
+    {.name = "messages_per_connection",
+     COUNT,
+     IN(config, delivery.per_destination.messages_per_connection),
+     RANGE(1, 1000000),
+     .fallback = "1000"},
+    {.name = "idle",
+     DURATION,
+     IN(config, delivery.per_destination.idle_ms),
+     RANGE(0, 10 * MINUTE),
+     .fallback = "10s"},
+    {0},
+};
+
+#define DELIVERY_TIMEOUT(key, member, value)                                                       \
+    {                                                                                              \
+        .name = (key), DURATION, IN(config, delivery.timeouts.member), RANGE(100, HOUR),           \
+        .fallback = (value)                                                                        \
+    }
+static const struct schema_key delivery_timeout_keys[] = {
+    DELIVERY_TIMEOUT("connect", connect_ms, "30s"),
+    DELIVERY_TIMEOUT("greeting", greeting_ms, "300s"),
+    DELIVERY_TIMEOUT("command", command_ms, "300s"),
+    DELIVERY_TIMEOUT("data_init", data_init_ms, "120s"),
+    DELIVERY_TIMEOUT("data_block", data_block_ms, "180s"),
+    DELIVERY_TIMEOUT("data_end", data_end_ms, "600s"),
+    {0},
+};
+
+static const struct schema_key delivery_keys[] = {
+    {.name = "retry", .kind = KEY_SECTION, .keys = retry_keys, .check = check_retry},
+    {.name = "per_destination", .kind = KEY_SECTION, .keys = per_destination_keys},
+    {.name = "timeouts", .kind = KEY_SECTION, .keys = delivery_timeout_keys},
+    {0},
+};
+
+static const struct schema_key admin_keys[] = {
+    {.name = "address",
+     .kind = KEY_ADMIN,
+     AT(config, admin),
+     .max = 16,
+     .fallback = "127.0.0.1:8025",
+     .needs_restart = true},
+    {0},
+};
+
+static const struct schema_key log_keys[] = {
+    {.name = "format",
+     .kind = KEY_CHOICE,
+     IN(config, log.format),
+     .choices = formats,
+     .fallback = "auto",
+     .needs_restart = true},
+    {.name = "level",
+     .kind = KEY_CHOICE,
+     IN(config, log.level),
+     .choices = levels,
+     .fallback = "info"},
+    {0},
+};
+
+const struct schema_key schema_root[] = {
+    {.name = "node", .kind = KEY_SECTION, .keys = node_keys},
+    {.name = "spool", .kind = KEY_SECTION, .keys = spool_keys},
+    {.name = "listeners",
+     .kind = KEY_ENTRIES,
+     AT(config, listeners),
+     .count_offset = offsetof(struct config, listener_count),
+     .entry_bytes = sizeof(struct config_listener),
+     .keys = listener_keys,
+     .max = 64,
+     .is_required = true},
+    {.name = "routes",
+     .kind = KEY_ENTRIES,
+     AT(config, routes),
+     .count_offset = offsetof(struct config, route_count),
+     .entry_bytes = sizeof(struct config_route),
+     .keys = route_keys,
+     .max = 10000,
+     .fallback = "route", /* an entry without a name is route-1, ... */
+     .is_required = true},
+    {.name = "delivery", .kind = KEY_SECTION, .keys = delivery_keys},
+    UNBUILT("resolver"),
+    {.name = "admin", .kind = KEY_SECTION, .keys = admin_keys},
+    {.name = "log", .kind = KEY_SECTION, .keys = log_keys},
+    {0},
+};
+
+const struct schema_key *schema_find(const struct schema_key *keys, struct slice name)
+{
+    for (; keys->name != NULL; keys++) {
+        if (slice_eq_nocase(name, slice_of_cstr(keys->name))) return keys;
+    }
+    return NULL;
+}
+
+const char *schema_suggest(const struct schema_key *keys, struct slice name)
+{
+    const char *best = NULL;
+    for (; keys->name != NULL; keys++) {
+        best = suggest(name, best, keys->name);
+    }
+    return best;
+}

@@ -1,0 +1,25 @@
+/* client.h - HTTP to the daemon's admin address, over TCP or a unix socket. Blocking. */
+#pragma once
+
+#include "server/ctl/invocation.h"
+
+#define CLIENT_BODY_BYTES_MAX (64u << 20)
+#define CLIENT_CONNECT_TIMEOUT_MS 5000
+#define CLIENT_TIMEOUT_MS 120000 /* a reload reads long lists */
+
+struct client;
+
+struct client_answer {
+    long status;
+    char *body; /* terminated; the caller frees it */
+    size_t body_bytes;
+};
+
+/* Finds the address: --admin, or that of the configuration, or CTL_ADMIN_ADDRESS. Returns 0 or an
+ * exit code, and then a line was printed. */
+MUST_USE int client_open(const struct invocation *call, struct client **client_out);
+void client_close(struct client *client); /* NULL is allowed */
+/* `method` is GET or POST (without a body). Returns 0 for an answer of any status, or
+ * CTL_UNREACHABLE after a line on standard error. */
+MUST_USE int client_send(struct client *client, const char *method, const char *path,
+                         struct client_answer *answer);
