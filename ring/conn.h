@@ -20,9 +20,12 @@
 #include "ring/base/buf.h"
 #include "ring/base/memory.h"
 #include "ring/loop.h"
+#include "ring/timer.h"
 
-#define CONN_OUTPUT_BYTES 4096      /* one output buffer */
-#define CONN_KEPT_BYTES_MAX 65536   /* above this much kept input, receiving pauses */
+#define CONN_OUTPUT_BYTES 4096    /* one output buffer */
+#define CONN_KEPT_BYTES_MAX 65536 /* above this much kept input, receiving pauses */
+
+#define CONN_UNTAKEN_MS 1000
 
 struct conn;
 
@@ -32,10 +35,14 @@ struct conn_handler {
     size_t (*on_input)(struct conn *conn, struct slice input);
     /* `bytes` more of the window are filled (conn_window_open). */
     void (*on_window)(struct conn *conn, size_t bytes);
-    /* All output has been sent. */
+    /* All output has been sent; or conn_output_room() was 0 because the pool was empty, and now it
+     * is not. */
     void (*on_sent)(struct conn *conn);
     /* The peer ended its half of the stream (0), or the connection failed (-ERR_*). Called once,
-     * after all input before it was shown and taken, or at once for a failure. */
+     * after all input before it was shown and taken, or at once for a failure. Input that the owner
+     * leaves untaken, a part of a line for one, holds this back for CONN_UNTAKEN_MS after the end
+     * or the last conn_read_on(), and can be read on afterwards. When a send fails after the end
+     * was told, on_sent() is called as if it had been sent. */
     void (*on_end)(struct conn *conn, int err);
     /* Nothing is in flight any more: the owner may free the memory. */
     void (*on_closed)(struct conn *conn);
@@ -44,29 +51,34 @@ struct conn_handler {
 /* What the connections of one core share. */
 struct conn_host {
     struct loop *loop;
-    struct slab outputs;  /* CONN_OUTPUT_BYTES each */
-    uint64_t kept_bytes;  /* held by all connections */
+    struct slab outputs;     /* CONN_OUTPUT_BYTES each */
+    struct list room_wanted; /* connections that were refused an output */
+    uint64_t kept_bytes;     /* held by all connections */
 };
 
 void conn_host_init(struct conn_host *host, struct loop *loop, size_t output_count_max);
 void conn_host_finish(struct conn_host *host);
 
+/* The fields belong to conn*.c; the enums are in conn_internal.h. */
 struct conn {
     struct conn_host *host;
     const struct conn_handler *handler;
     int socket;
-    uint8_t flags; /* CONN_* in conn.c */
+    uint8_t life, receiving, sending, showing, end; /* enum conn_life, conn_receiving ... */
     uint8_t inflight;
-    int16_t end_err;
-    struct ring_op recv_op, send_op, close_op;
-    char *window;               /* NULL: none is open */
-    uint32_t window_bytes;
-    char *kept;                 /* input not yet taken */
+    bool is_recv_canceled, is_show_wanted, is_show_deferred, is_room_due;
+    struct list room_node;
+    struct ring_op recv_op, send_op, show_op, close_op;
+    struct timer timer;
+    char *window; /* where the next byte goes; NULL: none is open */
+    size_t window_bytes;
+    char *kept; /* input not yet taken */
     uint32_t kept_at, kept_len, kept_cap;
-    char *output, *sending;     /* buffers of the pool, or NULL */
-    uint16_t output_len, sending_len;
-    const struct iovec *pieces; /* conn_send_pieces() that waits for its turn */
+    uint16_t output_len;
+    char *output, *output_sent; /* buffers of the pool, or NULL: appended to, and being sent */
+    const struct iovec *pieces; /* conn_send_pieces() until its end */
     uint32_t piece_count;
+    size_t sending_bytes;
 };
 
 /* Starts reading. `socket` is owned by the connection from here on. */
@@ -94,15 +106,23 @@ void conn_read_on(struct conn *conn);
  * receives into `into` itself, one receive at a time and none while on_window() runs. A window that
  * is full is closed. The memory is the connection's until the window is closed, or on_closed(). */
 void conn_window_open(struct conn *conn, void *into, size_t bytes);
-/* Ends the window and goes back to on_input(); only from inside on_window(), or before it was
- * called at all. */
+/* Ends the window and goes back to on_input(); only from inside on_window(), or while no receive
+ * into it can have begun: in the call of the owner that opened it. No effect when none is open. */
 void conn_window_close(struct conn *conn);
 /* Puts `bytes` in front of the kept input: the part of a full window that was beyond what the owner
- * wanted (commands after the end of the data). */
+ * wanted (commands after the end of the data). Not from inside on_input(), which returns what it
+ * leaves. They are shown when more comes, on conn_read_on(), or after on_window() returned. */
 void conn_unread(struct conn *conn, struct slice bytes);
 
 /* Flushes, ends the sending half, waits a moment (CONN_LINGER_MS) for the peer to end its own, and
- * closes: an orderly FIN even when unread input is left. */
+ * closes: an orderly FIN even when unread input is left. What arrives meanwhile is discarded, and
+ * of the owner only on_closed() is called; windows and pieces stay borrowed until then. A peer that
+ * takes nothing is cut off after CONN_FLUSH_MS_MAX.
+ *
+ * The sending half is ended only CONN_FIN_DELAY_MS after the last byte: most peers close as soon as
+ * they have read the last reply, and then one close is all there is to do. */
+#define CONN_FLUSH_MS_MAX 30000
+#define CONN_FIN_DELAY_MS 10
 #define CONN_LINGER_MS 1000
 void conn_finish(struct conn *conn);
 /* Closes now. */

@@ -4,8 +4,9 @@
  * interface is behind it (loop.c: io_uring). No io_uring type appears here, so that a simulated
  * loop can be linked in its place.
  *
- * A turn: wait for completions, run done() of each, run the expired timers and the mails, run the
- * turn hooks, submit all that was started meanwhile with one system call. All functions but
+ * A turn: wait for completions, run done() of each, run the expired timers, the mails and the
+ * deferred operations, run the turn hooks; the wait of the next turn submits all that was started
+ * meanwhile, so that a turn is one system call. All functions but
  * loop_wake() belong to the thread that created the loop.
  *
  * Files: sockets and disk files are named by a handle, an int >= 0 that only the loop understands.
@@ -21,8 +22,8 @@
 struct loop;
 
 #define LOOP_FILE_NONE (-1)
-#define LOOP_INPUT_BYTES 8192   /* size of one provided input buffer */
-#define LOOP_IOV_MAX 1024       /* pieces in one write */
+#define LOOP_INPUT_BYTES 8192 /* size of one provided input buffer */
+#define LOOP_IOV_MAX 1024     /* pieces in one write */
 
 struct loop_options {
     uint32_t submission_count; /* a power of two; the completion queue is 4 times that */
@@ -60,7 +61,8 @@ uint64_t loop_wall_ms(const struct loop *loop);
 uint64_t loop_busy_ns(const struct loop *loop);
 uint64_t loop_take_stall_ns(struct loop *loop);
 
-/* done() runs in the next turn with this result. */
+/* done() runs with this result after the call has returned: in this turn, before its hooks, or in
+ * the next one, which then does not wait. */
 void loop_defer(struct loop *loop, struct ring_op *op, int result);
 
 /* A hook runs at the end of every turn, before what it starts is submitted. */

@@ -70,7 +70,8 @@ void queue_put_finish(struct put *put, uint64_t body_bytes, const struct envelop
 /* After success: ends the put. Returns the message, owned by the caller and in delivery, or NULL
  * when too many are in memory: it will be leased later. */
 MUST_USE struct message *queue_put_take(struct put *put);
-/* Ends the put without a message: before queue_put_finish(), or after it failed. NULL: allowed. */
+/* Ends the put without a message: before queue_put_finish(), or after it failed. A queue_put_wait()
+ * that still waits comes back with -ERR_CANCELED. NULL: allowed. */
 void queue_put_abort(struct put *put);
 
 /* --- delivering --- */
@@ -97,6 +98,7 @@ struct body_reader {
     void *current, *ahead;   /* blocks of this reader */
     uint8_t ahead_state;
     int ahead_err;
+    uint32_t ahead_bytes;    /* of the extent that are read */
     struct ring_op read_op;
     struct blocks_waiter waiter;
 };
@@ -104,8 +106,8 @@ void body_open(struct body_reader *reader, struct queue *queue, struct message *
 /* Sets reader->bytes to the next piece; empty at the end. True: it is there now; false: op->done()
  * comes, with 0 or -ERR_CORRUPT, -ERR_IO. A corrupt body is set aside by queue_settle(). */
 bool body_read(struct body_reader *reader, struct ring_op *op);
-/* Ends it; a read in flight is waited for: then op_or_null->done() comes later, else (true) it is
- * over at once and op is not used. */
+/* Ends it; a read in flight is waited for: then op->done() comes later, else (true) it is over at
+ * once and op is not used. A body_read() that still waits is forgotten: its op does not come. */
 bool body_close(struct body_reader *reader, struct ring_op *op);
 
 /* Writes the states of the recipients as they are now, while the message stays with the caller

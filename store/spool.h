@@ -29,7 +29,11 @@ const char *spool_path(const struct spool *spool);
 enum sync_method spool_sync_method(const struct spool *spool);
 /* Median time of one small synced write of each method, as measured at open. */
 uint64_t spool_sync_ns(const struct spool *spool, enum sync_method method);
+/* False when the file system does not know O_DIRECT: bodies are written through its cache. */
+bool spool_is_direct(const struct spool *spool);
 /* Shards that exist, which may be more than there are cores now: shard i belongs to core
  * i % core_count. At least `core_count` after spool_make_shards(). */
 unsigned spool_shard_count(const struct spool *spool);
 MUST_USE int spool_make_shards(struct spool *spool, unsigned count);
+/* The directory of one; the caller frees it. */
+char *spool_shard_path(const struct spool *spool, unsigned number);

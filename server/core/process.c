@@ -231,15 +231,17 @@ static uint32_t socket_limit(const struct config *config)
     files.rlim_cur = files.rlim_max;
     (void)setrlimit(RLIMIT_NOFILE, &files);
     getrlimit(RLIMIT_NOFILE, &files);
-    uint64_t wanted = FILES_OF_OUR_OWN;
+    uint64_t wanted = 0;
     for (size_t i = 0; i < config->listener_count; i++)
         wanted += config->listeners[i].limits.connections;
-    uint64_t allowed = files.rlim_cur == RLIM_INFINITY ? UINT32_MAX : files.rlim_cur;
+    uint64_t limit = files.rlim_cur == RLIM_INFINITY ? UINT32_MAX : files.rlim_cur;
+    uint64_t allowed = limit > 2 * FILES_OF_OUR_OWN ? limit - FILES_OF_OUR_OWN : limit / 2;
     if (wanted > allowed) {
         log_text(LOG_WARN, "few_descriptors",
-                 "limits.connections ask for %llu sockets, the limit of open files is %llu: raise it "
-                 "(ulimit -n, LimitNOFILE=) or lower limits.connections",
-                 (unsigned long long)wanted, (unsigned long long)allowed);
+                 "limits.connections add up to %llu, the limit of open files (%llu) allows %llu: "
+                 "raise it (ulimit -n, LimitNOFILE=) or lower limits.connections",
+                 (unsigned long long)wanted, (unsigned long long)limit,
+                 (unsigned long long)allowed);
         wanted = allowed;
     }
     return (uint32_t)MIN(wanted, UINT32_MAX / 2);

@@ -1,6 +1,6 @@
 /* daemon.c - the commands that are about one process: run, check, reload, health, version. */
 #include "ring/base/memory.h"
-#include "server/ctl/client.h"
+#include "server/ctl/admin_client.h"
 #include "server/ctl/commands.h"
 #include "server/ctl/demo.h"
 
@@ -96,12 +96,12 @@ static int print_problems(const json_t *answer)
 
 int command_reload(const struct invocation *call)
 {
-    struct client *client;
-    struct client_answer answer;
-    int err = client_open(call, &client);
+    struct admin_client *client;
+    struct admin_client_answer answer;
+    int err = admin_client_open(call, &client);
     if (err != 0) return err;
-    err = client_send(client, "POST", "/api/v1/reload", &answer);
-    client_close(client);
+    err = admin_client_send(client, "POST", "/api/v1/reload", &answer);
+    admin_client_close(client);
     if (err != 0) return err;
     json_t *json = json_loadb(answer.body, answer.body_bytes, 0, NULL);
     const json_t *ok = json_object_get(json, "ok");
@@ -122,12 +122,12 @@ int command_reload(const struct invocation *call)
 
 int command_health(const struct invocation *call)
 {
-    struct client *client;
-    struct client_answer answer;
-    int err = client_open(call, &client);
+    struct admin_client *client;
+    struct admin_client_answer answer;
+    int err = admin_client_open(call, &client);
     if (err != 0) return err;
-    err = client_send(client, "GET", "/readyz", &answer);
-    client_close(client);
+    err = admin_client_send(client, "GET", "/readyz", &answer);
+    admin_client_close(client);
     if (err != 0) return err;
     bool is_ready = answer.status == 200;
     if (is_ready) {

@@ -1,6 +1,6 @@
 /* queue.c - postern queue list: the pages of the daemon's queue, as a table or as JSON. */
 #include "ring/base/clock.h"
-#include "server/ctl/client.h"
+#include "server/ctl/admin_client.h"
 #include "server/ctl/commands.h"
 
 #include <inttypes.h>
@@ -188,13 +188,13 @@ static int bad_answer(const struct listing *l, const char *why)
 }
 
 /* One page; `after` is the last id so far, and then the next one, or "" at the end. */
-static int list_page(struct listing *l, struct client *client, char *after, size_t after_cap)
+static int list_page(struct listing *l, struct admin_client *client, char *after, size_t after_cap)
 {
     char path[256];
-    struct client_answer answer;
+    struct admin_client_answer answer;
     snprintf(path, sizeof(path), "/api/v1/queue?limit=%" PRIu64 "%s%s",
              MIN(l->left, (uint64_t)PAGE_MESSAGES), after[0] != '\0' ? "&after=" : "", after);
-    int err = client_send(client, "GET", path, &answer);
+    int err = admin_client_send(client, "GET", path, &answer);
     if (err != 0) return err;
     json_t *json = json_loadb(answer.body, answer.body_bytes, 0, NULL);
     const json_t *messages = json_object_get(json, "messages");
@@ -225,7 +225,7 @@ static int list_page(struct listing *l, struct client *client, char *after, size
     return err;
 }
 
-static int list(struct listing *l, struct client *client)
+static int list(struct listing *l, struct admin_client *client)
 {
     char after[64] = "";
     int err;
@@ -259,10 +259,10 @@ int command_queue(const struct invocation *call)
         (!slice_to_u64(slice_of_cstr(limit), UINT64_MAX, &l.left) || l.left == 0)) {
         return usage_error(call, "--limit must be a number from 1 on, not '%s'", limit);
     }
-    struct client *client;
-    int err = client_open(call, &client);
+    struct admin_client *client;
+    int err = admin_client_open(call, &client);
     if (err != 0) return err;
     err = list(&l, client);
-    client_close(client);
+    admin_client_close(client);
     return err;
 }

@@ -1,6 +1,6 @@
-/* client.c - see client.h. libcurl speaks the HTTP; only http is allowed, and no proxy, since the
- * daemon is on this machine or beside it. */
-#include "server/ctl/client.h"
+/* admin_client.c - see admin_client.h. libcurl speaks the HTTP; only http is allowed, and no proxy,
+ * since the daemon is on this machine or beside it. */
+#include "server/ctl/admin_client.h"
 
 #include "ring/base/memory.h"
 
@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-struct client {
+struct admin_client {
     const struct invocation *call;
     CURL *curl;
     char *address;      /* as people know it: 127.0.0.1:8025 or unix:/run/x */
@@ -78,10 +78,10 @@ static int find_address(const struct invocation *call, char **address_out)
     return 0;
 }
 
-int client_open(const struct invocation *call, struct client **client_out)
+int admin_client_open(const struct invocation *call, struct admin_client **admin_client_out)
 {
-    *client_out = NULL;
-    struct client *client = xcalloc(1, sizeof(*client));
+    *admin_client_out = NULL;
+    struct admin_client *client = xcalloc(1, sizeof(*client));
     client->call = call;
     int err = find_address(call, &client->address);
     if (err != 0) goto fail;
@@ -104,15 +104,15 @@ int client_open(const struct invocation *call, struct client **client_out)
         err = CTL_FAILED;
         goto fail;
     }
-    *client_out = client;
+    *admin_client_out = client;
     return 0;
 
 fail:
-    client_close(client);
+    admin_client_close(client);
     return err;
 }
 
-void client_close(struct client *client)
+void admin_client_close(struct admin_client *client)
 {
     if (client == NULL) return;
     if (client->curl != NULL) curl_easy_cleanup(client->curl);
@@ -137,10 +137,10 @@ static size_t on_body(char *data, size_t size, size_t count, void *owner)
     return bytes;
 }
 
-int client_send(struct client *client, const char *method, const char *path,
-                struct client_answer *answer)
+int admin_client_send(struct admin_client *client, const char *method, const char *path,
+                      struct admin_client_answer *answer)
 {
-    *answer = (struct client_answer){0};
+    *answer = (struct admin_client_answer){0};
     char *url = NULL, error[CURL_ERROR_SIZE] = "";
     int len = asprintf(&url, "%s%s", client->base, path);
     ASSERT(len > 0);

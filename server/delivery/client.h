@@ -1,0 +1,86 @@
+/* client.h - one connection to a next hop, speaking SMTP (RFC 5321, 2920, 1870, 6152).
+ *
+ *   CONNECT -> GREETING -> EHLO ------> IDLE -> ENVELOPE -> DATA -> BODY -> DOT -> IDLE
+ *                            \-> HELO ---^        |  |        \                     ^
+ *                                                 |  +-> RSET ----------------------+
+ *                                                 +-----> EMPTY_DOT ----------------+
+ *   any -> CLOSING
+ *
+ * Before IDLE a failure is the host's, and the next host is tried with the same client. After it, a
+ * failure is that of the attempt: its recipients are deferred. Nothing is sent again to another
+ * host once the final dot is out (the message may have been taken). */
+#pragma once
+
+#include "ring/conn.h"
+#include "ring/timer.h"
+#include "server/delivery/client_reply.h"
+#include "server/delivery/client_script.h"
+#include "store/queue.h"
+
+/* One transaction, or one set-up, takes no longer, however slowly the peer drips its replies. */
+#define CLIENT_TRANSACTION_MS_MAX (2ull * 3600 * 1000)
+
+struct attempt;
+struct destination;
+struct host;
+struct delivery_route_counters;
+
+enum client_state {
+    CLIENT_CONNECT,
+    CLIENT_GREETING,
+    CLIENT_EHLO,
+    CLIENT_HELO,
+    CLIENT_IDLE,
+    CLIENT_ENVELOPE, /* MAIL, RCPT and DATA are written and answered */
+    CLIENT_DATA,     /* only the answer to DATA is missing */
+    CLIENT_BODY,
+    CLIENT_DOT,       /* the last piece is on its way, or sent */
+    CLIENT_EMPTY_DOT, /* a 354 without recipients: the empty message (RFC 2920 3.1) */
+    CLIENT_RSET,
+    CLIENT_CLOSING,
+    CLIENT_STATES,
+};
+
+struct client {
+    struct conn conn;
+    struct list node; /* in destination->idle */
+    struct list all;  /* in destination->clients */
+    struct destination *destination;
+    struct host *host;
+    struct attempt *attempt;               /* NULL: none */
+    struct delivery_route_counters *route; /* for which it was opened */
+    struct timer timer;
+    struct ring_op connect_op, body_op;
+    struct client_reply reply;
+    struct client_offer offer;
+    struct client_script script;
+    struct body_reader body;
+    struct iovec pieces[2];
+    uint64_t body_sent, opened_ns, deadline_ns;
+    uint32_t message_count; /* transactions that ended in order on this connection */
+    uint8_t state;          /* enum client_state */
+    bool is_set_up;         /* was once IDLE */
+    bool is_connecting;     /* connect_op runs */
+    bool is_open;           /* conn is */
+    bool is_sending;        /* pieces of the body */
+    bool ends_with_lf;      /* what was sent of the body */
+    bool is_reading;        /* body_op runs for body_read() */
+    bool is_body_open, is_body_closing;
+    bool is_finishing;    /* the final reply is handled; the body is not released yet */
+    bool tries_next_host; /* when CLOSING is over */
+    bool is_probe;        /* it is to prove that its host works */
+    bool is_desynced;     /* an answer came to which there was no command */
+    bool is_stale;        /* the attempt is served again when CLOSING is over */
+};
+
+/* Starts a connection. NULL: no memory. */
+MUST_USE struct client *client_open(struct destination *destination, struct host *host,
+                                    struct delivery_route_counters *route);
+/* Takes an attempt; the client is IDLE. It leaves destination->idle, unless the attempt is over at
+ * once. */
+void client_begin(struct client *client, struct attempt *attempt);
+/* Ends an IDLE client with QUIT. */
+void client_quit(struct client *client);
+/* The process stops: ends the client now, its attempt without results; one that waits for the
+ * answer to its final dot goes on, unless `is_final`. */
+void client_stop(struct client *client, bool is_final);

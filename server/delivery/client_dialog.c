@@ -1,0 +1,262 @@
+/* client_dialog.c - what a client says and how it takes the answers, state by state.
+ *
+ * 2yz and 3yz go on, 4yz defers, 5yz fails; 421 ends the connection wherever it comes (RFC 5321
+ * 4.2.1, 3.8). An answer that fits none of that is a protocol error: nothing after it is sure. */
+#include "server/delivery/client_internal.h"
+#include "server/delivery/parcel.h"
+
+#define COMMANDS_BYTES_MAX CONN_OUTPUT_BYTES
+
+static void fail_protocol(struct client *c)
+{
+    client_fail_waiting(c, "4.5.0", "an unfitting answer", 0);
+}
+
+static enum outcome outcome_of(unsigned code)
+{
+    return code / 100 == 5 ? OUTCOME_FAILED : OUTCOME_DEFERRED;
+}
+
+/* --- set-up --- */
+
+static void say_hello(struct client *c, const char *verb)
+{
+    char line[COMMANDS_BYTES_MAX];
+    struct buf out = {line, 0, sizeof(line), false};
+    buf_append_format(&out, "%s %s\r\n", verb, c->destination->delivery->config->node.hostname);
+    client_say(c, buf_slice(&out));
+}
+
+static void greeting_on_reply(struct client *c, unsigned code)
+{
+    if (code / 100 == 2) {
+        client_go(c, CLIENT_EHLO);
+        say_hello(c, "EHLO");
+    } else {
+        client_fail(c, client_reply_text(&c->reply));
+    }
+}
+
+static void ehlo_on_reply(struct client *c, unsigned code)
+{
+    if (code / 100 == 2) {
+        client_rest(c);
+    } else if (code / 100 == 5) {
+        c->offer = (struct client_offer){0};
+        client_go(c, CLIENT_HELO);
+        say_hello(c, "HELO");
+    } else {
+        client_fail(c, client_reply_text(&c->reply));
+    }
+}
+
+static void helo_on_reply(struct client *c, unsigned code)
+{
+    if (code / 100 == 2) {
+        client_rest(c);
+    } else {
+        client_fail(c, client_reply_text(&c->reply));
+    }
+}
+
+/* --- a transaction --- */
+
+void client_fill(struct client *c)
+{
+    char bytes[COMMANDS_BYTES_MAX];
+    struct buf out = {bytes, 0, MIN(sizeof(bytes), conn_output_room(&c->conn)), false};
+    client_script_fill(&c->script, &out);
+    if (out.len > 0) client_say(c, buf_slice(&out));
+}
+
+/* What can be known without asking the next hop. True when that settles the attempt. */
+static bool is_over_at_once(struct client *c, struct attempt *attempt)
+{
+    const struct message *message = attempt_message(attempt);
+    if (c->offer.size_max > 0 && message->body_bytes > c->offer.size_max) {
+        char text[MESSAGE_REPLY_BYTES_MAX];
+        struct buf reason = {text, 0, sizeof(text), false};
+        buf_append_format(&reason, "5.3.4 the next hop takes no more than %llu bytes",
+                          (unsigned long long)c->offer.size_max);
+        attempt_result_rest(attempt, OUTCOME_FAILED, buf_slice(&reason), &c->host->endpoint);
+        return true;
+    }
+    if (message->envelope.form != BODY_DATA) {
+        attempt_result_rest(attempt, OUTCOME_DEFERRED,
+                            SLICE("4.3.3 the message is not kept in a form that can be sent"),
+                            NULL);
+        return true;
+    }
+    return false;
+}
+
+void client_begin(struct client *c, struct attempt *attempt)
+{
+    ASSERT(c->state == CLIENT_IDLE && c->attempt == NULL);
+    if (is_over_at_once(c, attempt)) {
+        attempt_end(attempt);
+        return;
+    }
+    list_remove(&c->node);
+    c->attempt = attempt;
+    c->deadline_ns =
+        loop_now_ns(c->destination->delivery->loop) + CLIENT_TRANSACTION_MS_MAX * NS_PER_MS;
+    client_script_init(&c->script, attempt_message(attempt), attempt->recipients, attempt->count,
+                       &c->offer);
+    client_go(c, CLIENT_ENVELOPE);
+    client_fill(c);
+}
+
+/* The transaction came to no final dot: what the server holds of it is dropped. */
+static void reset_transaction(struct client *c)
+{
+    struct attempt *attempt = c->attempt;
+    ASSERT(attempt->undecided == 0);
+    c->attempt = NULL;
+    client_go(c, CLIENT_RSET);
+    client_say(c, SLICE("RSET\r\n"));
+    attempt_end(attempt);
+}
+
+static void mail_on_reply(struct client *c, unsigned code)
+{
+    if (code / 100 == 3) {
+        fail_protocol(c);
+    } else if (code / 100 != 2) {
+        attempt_result_rest(c->attempt, outcome_of(code), client_reply_text(&c->reply),
+                            &c->host->endpoint);
+    }
+}
+
+static void rcpt_on_reply(struct client *c, unsigned code, uint32_t at)
+{
+    bool has_result = c->attempt->outcomes[at] != OUTCOME_NONE; /* MAIL was refused */
+    if (code / 100 == 3) {
+        fail_protocol(c);
+    } else if (code / 100 == 2) {
+        if (!has_result) c->script.accepted_count++;
+    } else if (!has_result) {
+        /* 552 here means too many recipients: try again (RFC 5321 4.5.3.1.10). */
+        enum outcome outcome = code == 552 ? OUTCOME_DEFERRED : outcome_of(code);
+        attempt_result(c->attempt, at, outcome, client_reply_text(&c->reply), &c->host->endpoint);
+    }
+}
+
+static void data_on_reply(struct client *c, unsigned code)
+{
+    if (code == 354) {
+        if (c->script.accepted_count > 0) {
+            client_body_start(c);
+            return;
+        }
+        struct attempt *attempt = c->attempt;
+        c->attempt = NULL;
+        client_go(c, CLIENT_EMPTY_DOT);
+        client_say(c, SLICE(".\r\n"));
+        attempt_end(attempt);
+    } else if (code / 100 == 4 || code / 100 == 5) {
+        attempt_result_rest(c->attempt, outcome_of(code), client_reply_text(&c->reply),
+                            &c->host->endpoint);
+        reset_transaction(c);
+    } else {
+        fail_protocol(c);
+    }
+}
+
+static void envelope_on_reply(struct client *c, unsigned code)
+{
+    uint32_t recipient = 0;
+    enum script_command command = client_script_command(&c->script, c->script.answered, &recipient);
+    c->script.answered++;
+    switch (command) {
+    case SCRIPT_MAIL:
+        mail_on_reply(c, code);
+        break;
+    case SCRIPT_RCPT:
+        rcpt_on_reply(c, code, recipient);
+        break;
+    case SCRIPT_DATA:
+        data_on_reply(c, code);
+        return;
+    }
+    if (c->state == CLIENT_CLOSING) return;
+
+    /* With MAIL refused, only what was already sent is still answered. */
+    bool is_refused = c->attempt->undecided == 0;
+    if (!is_refused) client_fill(c);
+    if (c->state == CLIENT_CLOSING) return;
+    if (is_refused && c->script.answered == c->script.sent) {
+        reset_transaction(c);
+    } else if (client_script_waits_for_data(&c->script)) {
+        client_go(c, CLIENT_DATA);
+    } else {
+        client_go(c, CLIENT_ENVELOPE); /* the time is for each command */
+    }
+}
+
+/* An answer before the message was complete: its words are kept, but what the two sides have said
+ * no longer fits together. */
+static void body_on_reply(struct client *c, unsigned code)
+{
+    (void)code;
+    client_fail(c, client_reply_text(&c->reply));
+}
+
+static void count_delivered(struct client *c)
+{
+    struct delivery *delivery = c->destination->delivery;
+    const struct message *message = attempt_message(c->attempt);
+    counter_add(&delivery->counters.messages_sent, 1);
+    if (message->accepted_ns != 0) {
+        histogram_add(&delivery->counters.latency,
+                      loop_now_ns(delivery->loop) - message->accepted_ns);
+    }
+}
+
+static void dot_on_reply(struct client *c, unsigned code)
+{
+    if (code / 100 == 3) {
+        fail_protocol(c);
+        return;
+    }
+    enum outcome outcome = code / 100 == 2 ? OUTCOME_DELIVERED : outcome_of(code);
+    if (outcome == OUTCOME_DELIVERED) count_delivered(c);
+    attempt_result_rest(c->attempt, outcome, client_reply_text(&c->reply), &c->host->endpoint);
+    client_finish_transaction(c);
+}
+
+static void empty_dot_on_reply(struct client *c, unsigned code)
+{
+    (void)code; /* taken or not: there was nobody to deliver to */
+    c->message_count++;
+    client_rest(c);
+}
+
+static void rset_on_reply(struct client *c, unsigned code)
+{
+    if (code / 100 != 2) {
+        client_close(c);
+        return;
+    }
+    c->message_count++;
+    client_rest(c);
+}
+
+static void (*const on_reply[CLIENT_STATES])(struct client *c, unsigned code) = {
+    [CLIENT_GREETING] = greeting_on_reply, [CLIENT_EHLO] = ehlo_on_reply,
+    [CLIENT_HELO] = helo_on_reply,         [CLIENT_ENVELOPE] = envelope_on_reply,
+    [CLIENT_DATA] = envelope_on_reply,     [CLIENT_BODY] = body_on_reply,
+    [CLIENT_DOT] = dot_on_reply,           [CLIENT_EMPTY_DOT] = empty_dot_on_reply,
+    [CLIENT_RSET] = rset_on_reply,
+};
+
+void client_on_reply(struct client *c)
+{
+    unsigned code = c->reply.code;
+    ASSERT(on_reply[c->state] != NULL);
+    if (code == 421) {
+        client_fail(c, client_reply_text(&c->reply));
+    } else {
+        on_reply[c->state](c, code);
+    }
+}

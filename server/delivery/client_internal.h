@@ -1,0 +1,38 @@
+/* client_internal.h - between the files of the client: client.c has the connection and its end,
+ * client_dialog.c what is said, client_body.c how the message goes out. */
+#pragma once
+
+#include "server/delivery/attempt.h"
+#include "server/delivery/client.h"
+#include "server/delivery/delivery_internal.h"
+#include "server/delivery/destination.h"
+
+/* Changes the state and arms its timer. */
+void client_go(struct client *c, enum client_state next);
+/* Appends to the output; fails the client when there is no room, which its own limits exclude. */
+void client_say(struct client *c, struct slice bytes);
+/* Ends the connection and answers for what it was doing: the host's fault before the client was set
+ * up, else the attempt is deferred with `reason`. */
+void client_fail(struct client *c, struct slice reason);
+/* The same with the words for `status` and the state: "4.4.2 timeout while waiting for ...". */
+void client_fail_waiting(struct client *c, const char *status, const char *what, int err);
+/* Ends the connection; what the attempt has no result for stays as it was. */
+void client_close(struct client *c);
+/* The connection is in order and has no attempt: more work, or rest. */
+void client_rest(struct client *c);
+/* Goes on with CLOSING when something that it waited for has ended. */
+void client_teardown(struct client *c);
+
+/* A whole reply is in c->reply. */
+void client_on_reply(struct client *c);
+/* Writes the commands that may be sent now. */
+void client_fill(struct client *c);
+
+/* The next hop wants the message: sends it. */
+void client_body_start(struct client *c);
+void client_body_on_sent(struct client *c);
+void client_body_init(struct client *c);
+/* All recipients have their results: ends the attempt as soon as nothing names the body. */
+void client_finish_transaction(struct client *c);
+/* True when the reader has let go of the message; else client_teardown() is called again. */
+bool client_body_release(struct client *c);

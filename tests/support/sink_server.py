@@ -1,0 +1,280 @@
+"""A scripted next hop: an SMTP server that answers as told and records what it gets, byte by byte.
+
+    sink = Sink(replies={"RCPT": "550 5.1.1 no"})
+    sink = Sink(replies={"dot": lambda session, message: Drop() if message.sender == "" else None})
+
+A reply is the text of one line ("250 2.0.0 Ok"), a list of lines, bytes that go out as they are, or
+an action: Drop() closes the connection, Wait(seconds, reply) answers later, Hang() never does. The
+keys are "connect", the verbs, and "dot" (after the end of the data). A function gets the session
+and the argument (for RCPT the address, for dot the message) and returns one of these, or None for
+the usual answer."""
+
+import socket
+import threading
+import time
+
+INPUT_BYTES_MAX = 256 << 20
+
+
+class Drop:
+    """Closes the connection without a reply."""
+
+
+class Hang:
+    """Never answers; the connection stays open until the sink stops."""
+
+
+class Wait:
+    def __init__(self, seconds, reply):
+        self.seconds = seconds
+        self.reply = reply
+
+
+class Received:
+    """One message as it came."""
+
+    def __init__(self, sender, recipients, wire, mail_line):
+        self.sender = sender
+        self.recipients = recipients
+        self.wire = wire  # the bytes between 354's CRLF and the final ".CRLF"
+        self.mail_line = mail_line
+        self.accepted = False
+        self.at = time.monotonic()
+
+    @property
+    def content(self):
+        """The lines without the dots that were stuffed; with our trace field."""
+        wire = self.wire
+        if wire.startswith(b"."):
+            wire = wire[1:]
+        return wire.replace(b"\r\n.", b"\r\n")
+
+
+class Session:
+    def __init__(self, sink, connection, number):
+        self.sink = sink
+        self.connection = connection
+        self.number = number
+        self.pending = b""
+        self.sender = None
+        self.recipients = []
+        self.mail_line = ""
+        self.message_count = 0
+        self.helo = None
+
+    def read_until(self, mark):
+        while mark not in self.pending:
+            more = self.connection.recv(65536)
+            if not more:
+                return None
+            self.pending += more
+            if len(self.pending) > INPUT_BYTES_MAX:
+                raise OSError("too much input")
+        found, self.pending = self.pending.split(mark, 1)
+        return found
+
+    def answer(self, key, argument, default, on_code=None):
+        """Sends what the script says for `key`. Returns the code, or None to end the session.
+        `on_code` is told the code before the peer can see it."""
+        reply = self.sink.replies.get(key, default)
+        if callable(reply):
+            reply = reply(self, argument)
+            if reply is None:
+                reply = default
+        while isinstance(reply, Wait):
+            time.sleep(reply.seconds)
+            reply = reply.reply
+        if isinstance(reply, Drop):
+            return None
+        if isinstance(reply, Hang):
+            self.sink.stopping.wait()
+            return None
+        if isinstance(reply, bytes):
+            code = int(reply[:3]) if reply[:3].isdigit() else 0
+            if on_code is not None:
+                on_code(code)
+            self.connection.sendall(reply)
+            return code
+        lines = [reply] if isinstance(reply, str) else list(reply)
+        for index, line in enumerate(lines):
+            mark = " " if index == len(lines) - 1 else "-"
+            lines[index] = line[:3] + mark + line[4:] + "\r\n"
+        code = int(lines[0][:3])
+        if on_code is not None:
+            on_code(code)
+        self.connection.sendall("".join(lines).encode("ascii"))
+        return code
+
+    def run(self):
+        if self.answer("connect", "", "220 sink.example.test ESMTP") is None:
+            return
+        while True:
+            line = self.read_until(b"\r\n")
+            if line is None:
+                return
+            self.sink.record_line(line)
+            text = line.decode("latin-1")
+            verb, _, argument = text.partition(" ")
+            handler = getattr(self, "do_" + verb.lower(), self.do_unknown)
+            if not handler(verb.upper(), argument):
+                return
+
+    def do_unknown(self, verb, argument):
+        return self.answer(verb, argument, "500 5.5.2 what?") is not None
+
+    def do_ehlo(self, verb, argument):
+        self.helo = argument
+        lines = ["250 sink.example.test"] + ["250 " + name for name in self.sink.capabilities]
+        return self.answer(verb, argument, lines) is not None
+
+    def do_helo(self, verb, argument):
+        self.helo = argument
+        return self.answer(verb, argument, "250 sink.example.test") is not None
+
+    def do_mail(self, verb, argument):
+        code = self.answer(verb, argument, "250 2.1.0 Ok")
+        if code is not None and 200 <= code < 300:
+            self.sender = argument[argument.index("<") + 1 : argument.index(">")]
+            self.recipients = []
+            self.mail_line = argument
+        return code is not None
+
+    def do_rcpt(self, verb, argument):
+        address = argument[argument.index("<") + 1 : argument.rindex(">")]
+        code = self.answer(verb, address, "250 2.1.5 Ok")
+        if code is not None and 200 <= code < 300:
+            self.recipients.append(address)
+        return code is not None
+
+    def do_rset(self, verb, argument):
+        self.sender, self.recipients = None, []
+        return self.answer(verb, argument, "250 2.0.0 Ok") is not None
+
+    def do_noop(self, verb, argument):
+        return self.answer(verb, argument, "250 2.0.0 Ok") is not None
+
+    def do_quit(self, verb, argument):
+        self.answer(verb, argument, "221 2.0.0 Bye")
+        return False
+
+    def do_data(self, verb, argument):
+        if self.sender is None or not self.recipients:
+            return self.answer("no recipients", argument, "554 5.5.1 no valid recipients") is not None
+        code = self.answer(verb, argument, "354 go on")
+        if code is None or code != 354:
+            return code is not None
+        # The end is looked for with the CRLF of the command before it, so that a message that is
+        # empty ends too.
+        self.pending = b"\r\n" + self.pending
+        wire = self.read_until(b"\r\n.\r\n")
+        if wire is None:
+            return False
+        wire = wire[2:] + b"\r\n" if len(wire) > 2 else b""
+        message = Received(self.sender, list(self.recipients), wire, self.mail_line)
+        self.sink.record_message(message)
+        self.message_count += 1
+        self.sender, self.recipients = None, []
+
+        def note(code):
+            message.accepted = 200 <= code < 300
+
+        return self.answer("dot", message, "250 2.0.0 Ok", note) is not None
+
+
+class Sink:
+    def __init__(self, replies=None, capabilities=("PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES"),
+                 port=0, is_up=True):
+        self.replies = dict(replies or {})
+        self.capabilities = list(capabilities)
+        self.lock = threading.Lock()
+        self.messages = []  # every one whose final dot came, accepted or not
+        self.lines = []
+        self.session_count = 0
+        self.open_sessions = set()
+        self.open_max = 0
+        self.stopping = threading.Event()
+        self.listener = None
+        self.port = port
+        self.start()
+        if not is_up:
+            self.stop()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    @property
+    def address(self):
+        return f"127.0.0.1:{self.port}"
+
+    def start(self):
+        """Also after stop(), on the same port."""
+        self.stopping = threading.Event()
+        self.listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.listener.bind(("127.0.0.1", self.port))
+        self.port = self.listener.getsockname()[1]
+        self.listener.listen(128)
+        threading.Thread(target=self.accept_all, args=(self.listener,), daemon=True).start()
+
+    def stop(self):
+        """Closes the listener and every connection."""
+        if self.listener is None:
+            return
+        self.stopping.set()
+        try:
+            self.listener.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.listener.close()
+        self.listener = None
+        with self.lock:
+            sessions = list(self.open_sessions)
+        for session in sessions:
+            try:
+                session.connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def accept_all(self, listener):
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with self.lock:
+                session = Session(self, connection, self.session_count)
+                self.session_count += 1
+                self.open_sessions.add(session)
+                self.open_max = max(self.open_max, len(self.open_sessions))
+            threading.Thread(target=self.run_session, args=(session,), daemon=True).start()
+
+    def run_session(self, session):
+        try:
+            session.run()
+        except (OSError, ValueError):
+            pass  # the peer went away, or sent what no server would read: the connection ends
+        finally:
+            session.connection.close()
+            with self.lock:
+                self.open_sessions.discard(session)
+
+    def record_line(self, line):
+        with self.lock:
+            self.lines.append(line)
+
+    def record_message(self, message):
+        with self.lock:
+            self.messages.append(message)
+
+    def accepted(self, recipient=None):
+        """The messages answered with 250, for this recipient when one is given."""
+        with self.lock:
+            return [
+                message
+                for message in self.messages
+                if message.accepted and (recipient is None or recipient in message.recipients)
+            ]

@@ -1,0 +1,121 @@
+/* slots_test.c - the limit over several users, who is woken, and what each may keep. */
+#include "server/delivery/slots.h"
+
+#include "tests/support/test.h"
+
+static unsigned changed_count[3];
+static struct slots_user users[3];
+
+static void on_changed(struct slots_user *user)
+{
+    changed_count[user - users]++;
+}
+
+struct fixture {
+    struct loop *loop;
+    struct delivery_slots *slots;
+};
+
+static struct fixture begin(void)
+{
+    struct fixture f = {NULL, delivery_slots_create()};
+    char why[256] = "";
+    struct loop_options options = {
+        .submission_count = 64, .socket_count_max = 16, .input_count = 16};
+    if (loop_create(&options, &f.loop, why, sizeof(why)) != 0) printf("%s\n", why);
+    for (size_t i = 0; i < ARRAY_LEN(users); i++) {
+        changed_count[i] = 0;
+        slots_join(f.slots, SLICE("192.0.2.1:25 "), f.loop, on_changed, &users[i]);
+    }
+    return f;
+}
+
+static void turn(struct fixture *f)
+{
+    int err = loop_turn(f->loop, false);
+    CHECK_EQ("turn", err, 0);
+}
+
+static void end(struct fixture *f)
+{
+    turn(f);
+    for (size_t i = 0; i < ARRAY_LEN(users); i++)
+        CHECK(slots_leave(&users[i]));
+    delivery_slots_destroy(f->slots);
+    loop_destroy(f->loop);
+}
+
+TEST(the_limit_holds_over_all_users)
+{
+    struct fixture f = begin();
+    CHECK(slots_take(&users[0], 2));
+    CHECK(slots_take(&users[1], 2));
+    CHECK(!slots_take(&users[2], 2));
+    CHECK(!slots_take(&users[0], 2));
+    CHECK(slots_take(&users[2], 3));
+    slots_give(&users[0]);
+    slots_give(&users[1]);
+    slots_give(&users[2]);
+    end(&f);
+}
+
+TEST(who_waits_is_told_and_holders_are_asked)
+{
+    struct fixture f = begin();
+    CHECK(slots_take(&users[0], 1));
+    CHECK(!slots_are_wanted(&users[0]));
+    CHECK(!slots_take(&users[1], 1));
+    CHECK(slots_are_wanted(&users[0]));
+    CHECK(!slots_are_wanted(&users[1])); /* its own wish does not count */
+    turn(&f);
+    CHECK_EQ("the holder is asked", changed_count[0], 1);
+    CHECK_EQ("others are not", changed_count[2], 0);
+
+    CHECK(!slots_take(&users[1], 1));
+    turn(&f);
+    CHECK_EQ("and once", changed_count[0], 1);
+
+    slots_give(&users[0]);
+    turn(&f);
+    CHECK_EQ("the waiting one is told", changed_count[1], 1);
+    CHECK(slots_take(&users[1], 1));
+    CHECK(!slots_are_wanted(&users[0]));
+    slots_give(&users[1]);
+    end(&f);
+}
+
+TEST(a_wish_can_be_taken_back)
+{
+    struct fixture f = begin();
+    CHECK(slots_take(&users[0], 1));
+    CHECK(!slots_take(&users[1], 1));
+    slots_wait_cancel(&users[1]);
+    CHECK(!slots_are_wanted(&users[0]));
+    slots_give(&users[0]);
+    end(&f);
+}
+
+TEST(a_user_with_mail_on_its_way_stays)
+{
+    struct fixture f = begin();
+    CHECK(slots_take(&users[0], 1));
+    CHECK(!slots_take(&users[1], 1));
+    slots_give(&users[0]);
+    CHECK(!slots_leave(&users[0]));
+    turn(&f);
+    end(&f);
+}
+
+TEST(shares_are_even_and_zero_when_turns_are_needed)
+{
+    struct fixture f = begin();
+    CHECK(slots_take(&users[0], 2));
+    CHECK(slots_take(&users[0], 2));
+    CHECK(!slots_take(&users[1], 2));
+    CHECK_EQ("two users", slots_share(&users[0], 2), 1);
+    CHECK(!slots_take(&users[2], 2));
+    CHECK_EQ("three users", slots_share(&users[0], 2), 0);
+    slots_give(&users[0]);
+    slots_give(&users[0]);
+    end(&f);
+}
