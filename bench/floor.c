@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define LINE_BYTES_MAX 1024
 /* Replies to the shortest commands that fit into one input buffer, and as many again. */
@@ -312,13 +313,13 @@ static void print_ready(const struct listener *listener)
     fflush(stdout);
 }
 
-static int run(struct server *server, const struct options *options)
+NORETURN static void run(struct server *server, const struct options *options)
 {
     struct listener *listener;
     int err = listener_start(server->loop, &options->listen, BACKLOG, accepted, server, &listener);
     if (err != 0) {
         fprintf(stderr, "floor: cannot listen: %s\n", err_str(err));
-        return EXIT_FAILURE;
+        _exit(EXIT_FAILURE);
     }
     slab_init(&server->sessions, sizeof(struct session), 16, options->connections);
     server->hook.run = turn_ended;
@@ -333,7 +334,9 @@ static int run(struct server *server, const struct options *options)
     if (err != 0) fprintf(stderr, "floor: the loop failed: %s\n", err_str(err));
     printf("floor: connections=%" PRIu64 " messages=%" PRIu64 " bytes=%" PRIu64 "\n",
            server->connections, server->messages, server->bytes);
-    return err == 0 ? EXIT_SUCCESS : EXIT_FAILURE; /* the kernel ends what is in flight */
+    fflush(stdout);
+    /* Connections are still open: the kernel ends them, and takes all memory back at once. */
+    _exit(err == 0 ? EXIT_SUCCESS : EXIT_FAILURE);
 }
 
 int main(int argc, char **argv)
@@ -355,5 +358,5 @@ int main(int argc, char **argv)
         fprintf(stderr, "floor: %s\n", why);
         return EXIT_FAILURE;
     }
-    return run(&server, &options);
+    run(&server, &options);
 }

@@ -1,6 +1,8 @@
 /* load_report.c - numbers of a finished run, with what was asked for. */
 #include "bench/load_report.h"
 
+#include "ring/base/err.h"
+
 #include <stdio.h>
 
 static const char *const ends[] = {
@@ -83,6 +85,9 @@ json_t *load_report(const struct load_run *run)
     report_set(report, "errors", report_errors(counts));
     report_set_u64(report, "connections", counts->connections);
     report_set_u64(report, "connect_errors", counts->connect_errors);
+    report_set(report, "connect_error",
+               counts->connect_error == 0 ? json_null()
+                                          : json_string(err_str(counts->connect_error)));
     report_set_u64(report, "connections_lost", counts->losses);
     report_set_u64(report, "bad_replies", counts->bad_replies);
     report_set(report, "cpu", report_usage(&run->usage, counts->accepted));

@@ -29,6 +29,7 @@ struct load_counts {
     uint64_t accepted_bytes;     /* of accepted messages */
     uint64_t recipients_refused; /* of messages that were sent to others */
     uint64_t connections, connect_errors, losses, bad_replies;
+    int connect_error;              /* the last, -ERR_*; 0: none */
     uint64_t codes[LOAD_CODES_MAX]; /* refusals by the code of the reply */
 };
 

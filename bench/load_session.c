@@ -88,14 +88,23 @@ static void retry_on_timer(struct timer *timer)
     connect_now(CONTAINER_OF(timer, struct load_session, retry_timer));
 }
 
+static void connect_failed(struct load_session *s, int err)
+{
+    struct load_counts *counts = &s->run->counts;
+    if (err != -ERR_CANCELED) {
+        counts->connect_errors++;
+        counts->connect_error = err;
+    }
+    back_off(s);
+    come_down(s);
+}
+
 static void connect_on_done(struct ring_op *op)
 {
     struct load_session *s = CONTAINER_OF(op, struct load_session, connect_op);
     s->is_connecting = false;
     if (op->result < 0) {
-        if (op->result != -ERR_CANCELED) s->run->counts.connect_errors++;
-        back_off(s);
-        come_down(s);
+        connect_failed(s, op->result);
         return;
     }
     s->run->counts.connections++;
@@ -219,7 +228,8 @@ static void on_reply(struct load_session *s, unsigned code)
         load_session_poll(s);
         break;
     case LOAD_SESSION_QUIT:
-        break; /* the server closes first, so that its side keeps the port's memory */
+        load_session_close(s);
+        break;
     default:
         /* A reply to nothing: 421 when the server gives up on an idle connection. */
         load_session_lose(s);

@@ -230,6 +230,14 @@ def test_a_slow_reader(ledger):
     is_good(sink.end(), 1)
 
 
+def test_two_sinks_do_not_share_a_port(ledger):
+    sink = Sink()
+    done = subprocess.run([os.path.join(BIN, "sink"), "--listen", sink.address],
+                          stderr=subprocess.PIPE, text=True, timeout=30)
+    assert done.returncode == 1 and "cannot listen" in done.stderr, done
+    sink.end()
+
+
 def test_refused_connections(ledger):
     sink = Sink("--refuse", "300ms")
     report = load(sink.address, "--messages", "20", "--reconnect")
