@@ -57,7 +57,6 @@ struct loop {
     uint32_t input_count;
 
     uint32_t inflight;     /* of the callers, deferred ones included */
-    uint16_t accept_flags;   /* ACCEPT_POLL_FIRST where the kernel has it */
     uint32_t accept_count; /* accepts in flight */
     uint32_t socket_count; /* accepted and not closed */
     uint32_t socket_count_max;

@@ -28,12 +28,6 @@
 #define SOCKET_COUNT_MAX (1u << 20) /* the kernel's bound on a file table */
 #define INPUT_COUNT_MAX 32768u      /* and on a ring of provided buffers */
 
-/* Newer than liburing 2.3; both came with kernel 6.10. An accept without it makes a socket before it
- * looks for a connection, and throws it away when there is none: a third of the cost of a
- * connection with sixteen accepts in flight. */
-#define ACCEPT_POLL_FIRST (1u << 2)
-#define FEATURE_RECVSEND_BUNDLE (1u << 14)
-
 static bool is_power_of_two(uint32_t n)
 {
     return n != 0 && (n & (n - 1)) == 0;
@@ -56,7 +50,6 @@ static int make_ring(struct loop *loop, uint32_t submission_count, char *why, si
     ASSERT((params.features & IORING_FEAT_NODROP) != 0);
     ASSERT((params.features & IORING_FEAT_SUBMIT_STABLE) != 0);
 
-    if ((params.features & FEATURE_RECVSEND_BUNDLE) != 0) loop->accept_flags = ACCEPT_POLL_FIRST;
     /* Saves a look-up of the ring's descriptor in each system call. It fails only when the kernel
      * has no place for it, and then all works without. */
     (void)io_uring_register_ring_fd(&loop->ring);

@@ -53,7 +53,6 @@ void loop_accept(struct loop *loop, int listener, struct endpoint *peer_out, str
     struct io_uring_sqe *sqe = loop_sqe(loop);
     io_uring_prep_accept(sqe, loop_fd(listener), &peer_out->addr.any, &peer_out->addr_len, 0);
     sqe->file_index = IORING_FILE_INDEX_ALLOC;
-    sqe->ioprio |= loop->accept_flags;
     loop_start(loop, sqe, TAG_ACCEPT, op);
 }
 
@@ -104,9 +103,6 @@ void loop_recv_multishot(struct loop *loop, int socket, struct ring_op *op)
 {
     struct io_uring_sqe *sqe = loop_sqe(loop);
     io_uring_prep_recv_multishot(sqe, loop_fd(socket), NULL, 0, 0);
-    /* At this point peers wait for us more often than we for them: the look before the wait, which
-     * finds nothing, is saved. */
-    sqe->ioprio |= IORING_RECVSEND_POLL_FIRST;
     sqe->flags |= IOSQE_BUFFER_SELECT;
     sqe->buf_group = 0;
     loop_start_on(loop, sqe, socket, op);
