@@ -5,10 +5,7 @@
  * piece the next is read. */
 #include "store/queue_internal.h"
 
-#include "ring/base/log.h"
 #include "store/crc32c.h"
-
-#include <inttypes.h>
 
 #define PATH_CAP 4200
 
@@ -92,10 +89,7 @@ static void end_read(struct body_reader *reader, int err)
 static int mark_corrupt(struct body_reader *reader, const char *what)
 {
     struct message *message = reader->message;
-    char id[MESSAGE_ID_TEXT];
-    message_id_write(message->id, id);
-    log_text(LOG_ERROR, "body_corrupt", "message %.*s, block %u, segment %u: %s", MESSAGE_ID_TEXT,
-             id, reader->extent_next, next_extent(reader)->segment, what);
+    message_alarm("body_corrupt", message->id, what);
     stored_of(message)->is_body_corrupt = true;
     return -ERR_CORRUPT;
 }

@@ -29,7 +29,9 @@ struct compactor {
     struct scan_job scan;
     struct mover movers[INDEX_FIND_MAX];
     unsigned moving; /* movers in flight */
-    bool is_scanning, is_short, is_stopping;
+    bool is_wanted;  /* free segments are few: go on until they are enough */
+    bool is_short;   /* a block, room or the index was lacking: later */
+    bool is_stopping;
 };
 
 static void scan(struct compactor *compactor);
@@ -149,7 +151,6 @@ static void on_scanned(struct job *job)
 {
     struct compactor *compactor = CONTAINER_OF(job, struct compactor, scan.job);
     const struct extent_find *find = &compactor->scan.find;
-    compactor->is_scanning = false;
     if (job->result != 0) compactor->is_short = true;
     bool goes_on = job->result == 0 && !compactor->is_stopping;
     for (uint32_t i = 0; goes_on && i < find->count; i++) {
@@ -165,7 +166,6 @@ static void on_scanned(struct job *job)
 
 static void scan(struct compactor *compactor)
 {
-    compactor->is_scanning = true;
     compactor->scan.job.kind = JOB_SCAN;
     compactor->scan.job.done = on_scanned;
     shard_submit(compactor->shard, &compactor->scan.job);
@@ -196,8 +196,11 @@ void compactor_run(struct compactor *compactor)
 {
     struct segments *segments = &compactor->shard->segments;
     if (compactor->segment != NULL || compactor->is_stopping) return;
-    if (compactor->shard->fatal != 0 || segments->free_count > SEGMENT_SPARE_MIN) return;
-    struct segment *segment = pick(segments);
+    if (compactor->shard->fatal != 0) return;
+    uint32_t free_count = segments->free_count;
+    if (free_count >= COMPACT_FREE_COUNT) compactor->is_wanted = false;
+    if (free_count <= SEGMENT_SPARE_MIN) compactor->is_wanted = true;
+    struct segment *segment = compactor->is_wanted ? pick(segments) : NULL;
     if (segment == NULL) return;
 
     segment_hold(segment);

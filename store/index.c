@@ -120,8 +120,7 @@ static void row_sub(struct index *index, uint64_t id, const struct extent *exten
     struct segment_row *row = row_touch(index, extent->segment);
     uint32_t room = extent_room(extent);
     if (row->live < room) {
-        log_text(LOG_ERROR, "segment_count_wrong", "shard %u, segment %u, message %" PRIx64,
-                 index->shard, extent->segment, id);
+        message_alarm("segment_count_wrong", id, NULL);
         return; /* too many bytes counted as alive only keeps a segment from being reused */
     }
     row->live -= room;
@@ -248,7 +247,7 @@ static int due_remove(struct index *index, struct due_key due)
         rc = mdb_del(index->txn, index->due, &key, NULL);
     }
     if (rc != MDB_NOTFOUND) return rc;
-    log_text(LOG_ERROR, "due_key_missing", "shard %u, message %" PRIx64, index->shard, due.id);
+    message_alarm("due_key_missing", due.id, NULL);
     return 0;
 }
 

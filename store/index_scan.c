@@ -306,8 +306,7 @@ static int set_aside(struct index *index, struct due_key bad)
         if (rc != 0) return rc;
         index->totals.queued -= MIN(index->totals.queued, 1);
         index->totals.corrupt++;
-        log_text(LOG_ERROR, "record_corrupt", "shard %u: message %" PRIx64 " is put aside",
-                 index->shard, bad.id);
+        message_alarm("record_corrupt", bad.id, "its record is put aside");
     } else if (rc != MDB_NOTFOUND) {
         return rc;
     }

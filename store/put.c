@@ -107,6 +107,7 @@ static void start_write(struct put_slot *slot, bool is_synced,
     write->extent.crc32c = crc32c(0, write->block, write->extent.bytes);
     write->done = done;
     disk_writer_add(&slot->put->shard->writer, write);
+    queue_note_work(slot->put->queue);
 }
 
 static void write_last(struct put *put);

@@ -129,7 +129,6 @@ int queue_open(const struct queue_options *options, struct queue **queue_out, ch
     queue->blocks = options->blocks;
     queue->kick_op.done = on_kick;
     queue->hook.run = on_turn_end;
-    queue->flushed_ns = UINT64_MAX;
     slab_init(&queue->puts, sizeof(struct put), PUTS_CHUNK, PUTS_MAX);
     list_init(&queue->hook.node);
     timer_init(&queue->timer, on_timer);
@@ -139,6 +138,7 @@ int queue_open(const struct queue_options *options, struct queue **queue_out, ch
         return err;
     }
     loop_hook_add(queue->loop, &queue->hook);
+    queue->flushed_ns = loop_now_ns(queue->loop); /* this turn, the hook does not run any more */
     timer_arm(queue->loop, &queue->timer, QUEUE_TICK_MS);
     queue_sum_state(queue);
     *queue_out = queue;

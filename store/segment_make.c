@@ -34,7 +34,7 @@ static void new_path(const struct segments *segments, char *out, size_t cap)
 {
     segment_path(segments->maker.segment, out, cap);
     size_t len = strlen(out);
-    memcpy(out + len - 4, ".new", 4);
+    snprintf(out + len - 4, 5, ".new");
 }
 
 static void end(struct segments *segments)

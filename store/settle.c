@@ -5,17 +5,13 @@
  * change that, in the transaction of one batch. */
 #include "store/queue_internal.h"
 
-#include "ring/base/log.h"
-
 #include <stdlib.h>
 
+/* It stays on the disk as it was, and is due again after the next start. */
 static void log_lost(const struct stored *stored, int err)
 {
     if (err == -ERR_FAILED_SYNC) return; /* said once, for all */
-    char id[MESSAGE_ID_TEXT];
-    message_id_write(stored->message.id, id);
-    log_text(LOG_ERROR, "settle_failed", "message %.*s stays as it was until the next start: %s",
-             MESSAGE_ID_TEXT, id, err_str(err));
+    message_alarm("settle_failed", stored->message.id, err_str(err));
 }
 
 /* The message leaves memory. */
@@ -183,12 +179,7 @@ void queue_settle(struct queue *queue, struct message *message, struct ring_op *
 
 void queue_set_aside(struct queue *queue, struct message *message, struct ring_op *op)
 {
-    char id[MESSAGE_ID_TEXT];
-    message_id_write(message->id, id);
-    log_text(LOG_ERROR, "message_corrupt",
-             "message %.*s is kept but not delivered: its body does "
-             "not pass its check",
-             MESSAGE_ID_TEXT, id);
+    message_alarm("message_corrupt", message->id, "kept, not delivered: its body is damaged");
     counter_add(&queue->counters.corrupt_found, 1);
     drop_blocks(queue, message);
     keep(queue, message, RECORD_CORRUPT, DUE_NEVER, op);

@@ -52,6 +52,7 @@ static void on_batch(void *owner, const struct job *first)
 {
     struct shard *shard = owner;
     struct queue_counters *counters = &shard->queue->counters;
+    ASSERT(first != NULL);
     for (const struct job *job = first; job != NULL; job = job->next)
         shard->jobs_inflight--;
     if (first->commit_messages > 0) {

@@ -62,7 +62,28 @@ static int say(char *why, size_t why_cap, int err, const char *what, const char 
     return err;
 }
 
-/* mkdir -p. A directory whose parent was new is synced into it, so that it lasts. */
+static int sync_directory(int directory, const char *name)
+{
+    int fd = openat(directory, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return -errno;
+    int err = fsync(fd) != 0 ? -errno : 0;
+    close(fd);
+    return err;
+}
+
+/* Makes one directory; a new one is synced into its parent, so that it lasts. */
+static int make_directory(const char *path)
+{
+    if (mkdir(path, 0700) != 0) return errno == EEXIST ? 0 : -errno;
+    size_t cap = strlen(path) + sizeof("/..");
+    char *parent = xmalloc(cap);
+    snprintf(parent, cap, "%s/..", path);
+    int err = sync_directory(AT_FDCWD, parent);
+    free(parent);
+    return err;
+}
+
+/* mkdir -p. */
 static int make_path(const char *path, char *why, size_t why_cap)
 {
     char *copy = xstrdup(path);
@@ -71,8 +92,8 @@ static int make_path(const char *path, char *why, size_t why_cap)
         if (*at != '/' && *at != '\0') continue;
         char before = *at;
         *at = '\0';
-        if (mkdir(copy, 0700) != 0 && errno != EEXIST)
-            err = say(why, why_cap, -errno, "cannot make", copy);
+        err = make_directory(copy);
+        if (err != 0) err = say(why, why_cap, err, "cannot make", copy);
         *at = before;
         if (before == '\0') break;
     }
@@ -256,15 +277,6 @@ static void shard_name(unsigned number, char out[SHARD_NAME_CAP])
     snprintf(out, SHARD_NAME_CAP, "%02u", number);
 }
 
-static int sync_directory(int directory, const char *name)
-{
-    int fd = openat(directory, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return -errno;
-    int err = fsync(fd) != 0 ? -errno : 0;
-    close(fd);
-    return err;
-}
-
 /* One more than the largest number there is. */
 static int count_shards(struct spool *spool)
 {
@@ -319,9 +331,6 @@ static int prepare(struct spool *spool, char *why, size_t why_cap)
     if (mkdirat(spool->directory, "shards", 0700) != 0 && errno != EEXIST) err = -errno;
     if (err == 0) err = count_shards(spool);
     if (err == 0) err = sync_directory(spool->directory, ".");
-    if (err == 0) err = sync_directory(spool->directory, "..");
-    /* The parent may belong to somebody else; then it was there before. */
-    if (err == -ERR_ACCESS) err = 0;
     return err == 0 ? 0 : say(why, why_cap, err, "cannot make the shards of", spool->path);
 }
 

@@ -1,6 +1,7 @@
 /* stored.c - messages in memory: made from an envelope or from a record. */
 #include "store/stored.h"
 
+#include "ring/base/log.h"
 #include "ring/blocks.h"
 
 #include <stdlib.h>
@@ -79,6 +80,16 @@ int stored_decode(struct slice record, uint64_t id, struct stored **stored_out)
 void stored_free(struct stored *stored)
 {
     free(stored);
+}
+
+void message_alarm(const char *event, uint64_t id, const char *reason)
+{
+    char text[MESSAGE_ID_TEXT];
+    message_id_write(id, text);
+    if (!log_begin(LOG_ERROR, event)) return;
+    log_slice("id", slice_of(text, sizeof(text)));
+    log_str("reason", reason);
+    log_end();
 }
 
 uint32_t extent_room(const struct extent *extent)

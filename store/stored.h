@@ -34,5 +34,7 @@ void stored_set_extent(struct stored *stored, uint32_t index, const struct exten
 MUST_USE int stored_decode(struct slice record, uint64_t id, struct stored **stored_out);
 /* The blocks must have been given back. NULL is allowed. */
 void stored_free(struct stored *stored);
+/* An error line about one message; `reason` may be NULL. */
+void message_alarm(const char *event, uint64_t id, const char *reason);
 /* Bytes that an extent takes in its segment. */
 uint32_t extent_room(const struct extent *extent);

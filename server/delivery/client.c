@@ -311,6 +311,16 @@ static const struct conn_handler handler = {
 
 /* --- set-up and rest --- */
 
+static void fail_connect(struct client *c, int err)
+{
+    char text[MESSAGE_REPLY_BYTES_MAX];
+    struct buf reason = {text, 0, sizeof(text), false};
+    buf_append_cstr(&reason, "4.4.1 cannot connect to ");
+    endpoint_write(&c->host->endpoint, &reason);
+    buf_append_format(&reason, ": %s", err_str(err));
+    client_fail(c, buf_slice(&reason));
+}
+
 static void on_connected(struct ring_op *op)
 {
     struct client *c = CONTAINER_OF(op, struct client, connect_op);
@@ -319,7 +329,7 @@ static void on_connected(struct ring_op *op)
         if (op->result >= 0) loop_close(delivery_of(c)->loop, op->result, NULL);
         client_teardown(c);
     } else if (op->result < 0) {
-        client_fail_waiting(c, "4.4.1", "failed", op->result);
+        fail_connect(c, op->result);
         client_teardown(c); /* nothing else is in flight */
     } else {
         counter_add(&delivery_of(c)->counters.connections_opened, 1);

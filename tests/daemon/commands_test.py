@@ -151,7 +151,7 @@ class CommandsTest(DaemonTest):
         self.assert_reply(client.command("EXPN list"), 502, "5.5.1")
         self.assert_reply(client.command("FROB"), 500, "5.5.2")
         self.assert_reply(client.command("FROB nicate"), 500, "5.5.2")
-        self.assert_reply(client.command("MAILFROM:<a@b>"), 500, "5.5.2")
+        self.assert_reply(client.command("MAILX FROM:<a@b>"), 500, "5.5.2")
 
     def test_c15_arguments_where_none_belong(self):
         client = self.client()

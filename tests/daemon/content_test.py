@@ -34,12 +34,17 @@ class ContentTest(DaemonTest):
             b"__proto__: x\r\n\r\n", b": x\r\n\r\n", b"Foo : x\r\n\r\n", b"F\xf6o: \xff\r\n\r\n",
             b"no colon here\r\n\r\nbody\r\n", b"\r\nbody only\r\n", b"Subject: no body\r\n",
             b"X: a\r\n \r\n\t\r\n  \r\n\r\n", b"X: 1\r\nX: 1\r\n" * 100 + b"\r\n", b"\r\n\r\n\r\n",
-            b" starts folded\r\n\r\n", b"Return-Path: <x@y.test>\r\n\r\n", b"x" * 60_000 + b": y\r\n\r\n",
+            b"Return-Path: <x@y.test>\r\n\r\n", b"x" * 60_000 + b": y\r\n\r\n",
         ]
         for content in contents:
             self.assert_reply(self.offer(content), 250, None, content[:40])
         mails = self.gateway.wait_for_mail(self.box(), len(contents))
         self.assertEqual({without_trace(mail) for mail in mails}, set(contents))
+
+    def test_h4_a_folded_line_at_the_very_start(self):
+        content = b" starts folded\r\n\r\nbody\r\n"
+        self.assert_reply(self.offer(content), 250)
+        self.assertTrue(self.gateway.wait_for_mail(self.box())[0].endswith(b" +0000\r\n" + content))
 
     def test_h5_nul(self):
         before = self.gateway.received()

@@ -74,14 +74,15 @@ class DiskFullTest(unittest.TestCase):
     def test_full_and_free_again(self):
         small = b"Subject: small\r\n\r\nkept\r\n"
         line = b"x" * 998 + b"\r\n"
-        with self.gateway.client(timeout=120) as client:
+        with self.gateway.client(timeout=120) as client, self.gateway.client() as other:
             for index in range(10):
                 reply = client.mail("a@client.test", [f"early{index}@sink.test"], small)
                 self.assertEqual(reply.code, 250)
 
             # The disk fills while a message arrives: it finds no room for its last blocks.
             client.start_data("a@client.test", ["late@sink.test"])
-            client.send(line * 1000)
+            other.start_data("a@client.test", ["small@sink.test"])
+            client.send(b"\r\n" + line * 1000)
             self.fill()
             for _ in range(200):
                 client.send(line * 1000)
@@ -89,6 +90,11 @@ class DiskFullTest(unittest.TestCase):
             reply = client.read_reply()
             self.assertEqual((reply.code, reply.status), (452, "4.3.1"))
             client.expect("NOOP", 250)
+            # A small one may still fit into what is preallocated: then it counts as accepted.
+            other.send(small + b".\r\n")
+            reply = other.read_reply()
+            self.assertIn((reply.code, reply.status), ((250, "2.0.0"), (452, "4.3.1")))
+            accepted = 11 if reply.code == 250 else 10
             wait_until(lambda: self.gateway.metric("postern_backpressure", reason="disk") == 1,
                        "the gate to close")
             client.expect("MAIL FROM:<a@client.test>", 452, "4.3.1")
@@ -96,7 +102,7 @@ class DiskFullTest(unittest.TestCase):
             # What was accepted leaves, and its records with it.
             self.sink.start()
             self.gateway.wait_for_empty_queue()
-            self.assertEqual(len(self.sink.accepted()), 10)
+            self.assertEqual(len(self.sink.accepted()), accepted)
             self.assertEqual(self.sink.accepted("late@sink.test"), [])
             for message in self.sink.accepted():
                 self.assertEqual(without_trace(message.content), small)
@@ -104,7 +110,7 @@ class DiskFullTest(unittest.TestCase):
             os.unlink(self.inside("filler"))
             wait_until(lambda: self.gateway.metric("postern_backpressure", reason="disk") == 0,
                        "the gate to open")
-            reply = client.mail("a@client.test", ["again@sink.test"], line * 3000)
+            reply = client.mail("a@client.test", ["again@sink.test"], b"\r\n" + line * 3000)
             self.assertEqual(reply.code, 250, reply)
         self.gateway.wait_for_empty_queue()
         self.assertEqual(len(self.sink.accepted("again@sink.test")), 1)

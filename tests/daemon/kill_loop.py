@@ -24,7 +24,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.support.gateway import ROOT, Gateway, merged, scratch_folder, settings, wait_until  # noqa: E402
+from tests.support.gateway import (  # noqa: E402
+    ROOT, Gateway, fixed_port, scratch_folder, settings, wait_until)
 
 DRAIN_SECONDS_MAX = 180.0
 
@@ -59,7 +60,8 @@ class SinkProcess:
         if self.process.poll() is None:
             self.process.terminate()
             self.process.wait(60)
-        self.log.close()
+        for stream in (self.process.stdin, self.process.stdout, self.log):
+            stream.close()
 
 
 class LoadProcess:
@@ -92,18 +94,14 @@ def run(rounds, seed, sessions=20, say=lambda line: None):
     chance = random.Random(seed)
     folder = scratch_folder()
     sink = SinkProcess(folder)
-    config = settings(sink_address=sink.address, delivery={
-        "retry": {"first": "500ms", "max": "1s", "factor": 2, "jitter": "10%"}})
+    # The same port after each start, so that the load finds it again.
+    config = settings(sink_address=sink.address, listener={"address": [f"127.0.0.1:{fixed_port()}"]},
+                      delivery={"retry": {"first": "500ms", "max": "1s", "factor": 2, "jitter": "10%"}})
     gateway = Gateway(config, folder=folder)
     load = None
     starts = []
     try:
         gateway.start()
-        # From here on the same port, so that the load finds it again.
-        address = gateway.ready["listeners"]["mx"]
-        config = merged(config, {})
-        config["listeners"][0]["address"] = address
-        gateway.write_config(config)
         load = LoadProcess(folder, gateway.port(), sessions)
         for number in range(rounds):
             sink.say("mode refuse451" if number % 2 else "mode ok")

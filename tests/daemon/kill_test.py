@@ -5,7 +5,8 @@ import random
 import unittest
 
 from tests.daemon import kill_loop
-from tests.support.gateway import IS_LONG, Gateway, is_sanitized, wait_until, without_trace
+from tests.support.gateway import (
+    IS_LONG, Gateway, fixed_port, is_sanitized, settings, wait_until, without_trace)
 from tests.support.sink_server import Sink
 
 ROUNDS = int(os.environ.get("POSTERN_KILL_ROUNDS", "100" if IS_LONG else "4" if is_sanitized() else "10"))
@@ -17,6 +18,21 @@ class KillTest(unittest.TestCase):
         summary = kill_loop.run(ROUNDS, seed)
         print(summary)
         self.assertGreater(summary["compare"]["accepted"], 0)
+
+    def test_it_starts_again_at_once(self):
+        # The kernel lets go of a killed process's ring, and of the sockets in it, a moment after the
+        # process is gone; a supervisor does not wait for that.
+        address = f"127.0.0.1:{fixed_port()}"
+        with Gateway(settings(listener={"address": [address]})) as gateway:
+            for _ in range(15):
+                clients = [gateway.client() for _ in range(20)]
+                for client in clients:
+                    client.start_data("a@client.test", ["cut@box.test"])
+                    client.send(b"x" * 100_000)
+                gateway.kill()
+                gateway.start()
+                for client in clients:
+                    client.close()
 
     def test_the_queue_outlives_a_kill(self):
         with Sink(is_up=False) as sink, Gateway(sink=sink) as gateway:

@@ -23,9 +23,12 @@ def check(root, clang_format):
         )
         if done.returncode == 0:
             continue
-        found = re.findall(r"^(.+?:\d+):\d+: error:", done.stdout, re.MULTILINE)
-        problems += [f"{place}: not as clang-format writes it" for place in dict.fromkeys(found)]
-        if not found:
+        lines = {}
+        for path, line in re.findall(r"^(.+?):(\d+):\d+: error:", done.stdout, re.MULTILINE):
+            lines.setdefault(path, []).append(line)
+        problems += [f"{path}:{found[0]}: not as clang-format writes it, {len(found)} places in this file"
+                     for path, found in lines.items()]
+        if not lines:
             problems.append(f"clang-format failed: {done.stdout.strip()}")
     return problems
 

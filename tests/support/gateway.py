@@ -11,10 +11,13 @@ import copy
 import http.client
 import json
 import os
+import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -148,6 +151,22 @@ def settings(sink_address=None, listener=None, **changes):
     return merged(base, changes)
 
 
+def fixed_port():
+    """A free port that stays the same over restarts. It is below those that the kernel gives to
+    outgoing connections: a client that tries to reach the dead daemon there could else be given the
+    very port it connects to, and talk to itself."""
+    low = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for _ in range(100):
+        port = random.randrange(10000, low)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+    raise AssertionError("no free port")
+
+
 # --- what /metrics says ---
 
 SAMPLE = re.compile(r'([a-zA-Z_:][\w:]*)(?:\{((?:[^"}]|"(?:\\.|[^"\\])*")*)\})? (\S+)')
@@ -223,9 +242,14 @@ class Gateway:
 
     def clean_up(self):
         """Ends what still runs and removes the folder, whatever happened."""
-        if self.process is not None and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+        if self.process is not None:
+            if self.process.poll() is None:
+                self.process.kill()
+                self.process.wait()
+            elif self.process.returncode != 0:
+                # The test failed for another reason first; this is the one that matters.
+                print(f"the daemon ended with status {self.process.returncode}:\n{self.errors()}\n"
+                      f"{self.log_tail()}", file=sys.stderr)
         self.process = None
         if self.owns_folder and os.environ.get("POSTERN_TEST_KEEP") != "1":
             shutil.rmtree(self.folder, ignore_errors=True)

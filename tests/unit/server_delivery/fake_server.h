@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -188,6 +189,8 @@ static inline void fake_accept(struct fake *f)
 {
     int fd = accept(f->listener, NULL, NULL);
     if (fd < 0) return;
+    int on = 1; /* each reply goes out by itself */
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     for (size_t i = 0; i < FAKE_CONNECTIONS_MAX; i++) {
         struct fake_connection *c = &f->connections[i];
         if (c->fd >= 0) continue;

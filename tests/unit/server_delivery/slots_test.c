@@ -3,6 +3,8 @@
 
 #include "tests/support/test.h"
 
+#include <pthread.h>
+
 static unsigned changed_count[3];
 static struct slots_user users[3];
 
@@ -118,4 +120,78 @@ TEST(shares_are_even_and_zero_when_turns_are_needed)
     slots_give(&users[0]);
     slots_give(&users[0]);
     end(&f);
+}
+
+/* --- two cores that compete --- */
+
+#define TURNS_MAX 500
+
+struct competitor {
+    struct delivery_slots *slots;
+    struct slots_user user;
+    pthread_t thread;
+    unsigned taken;
+    bool is_holding;
+};
+
+static unsigned holders, holders_max; /* atomic */
+
+static void try_to_take(struct slots_user *user)
+{
+    struct competitor *c = CONTAINER_OF(user, struct competitor, user);
+    if (c->is_holding || c->taken == TURNS_MAX || !slots_take(user, 1)) return;
+    c->is_holding = true;
+    c->taken++;
+    unsigned now = __atomic_add_fetch(&holders, 1, __ATOMIC_SEQ_CST);
+    if (now > holders_max) holders_max = now;
+}
+
+static void give_back(struct competitor *c)
+{
+    c->is_holding = false;
+    __atomic_fetch_sub(&holders, 1, __ATOMIC_SEQ_CST);
+    slots_give(&c->user);
+}
+
+static void *competitor_main(void *argument)
+{
+    struct competitor *c = argument;
+    struct loop *loop = NULL;
+    char why[256] = "";
+    struct loop_options options = {
+        .submission_count = 64, .socket_count_max = 16, .input_count = 16};
+    if (loop_create(&options, &loop, why, sizeof(why)) != 0) {
+        printf("%s\n", why);
+        exit(1);
+    }
+    slots_join(c->slots, SLICE("192.0.2.1:25 "), loop, try_to_take, &c->user);
+    try_to_take(&c->user);
+    while (c->taken < TURNS_MAX || c->is_holding) {
+        /* Who was refused sleeps until it is told. */
+        if (loop_turn(loop, !c->is_holding) != 0) exit(1);
+        if (c->is_holding) give_back(c);
+        try_to_take(&c->user);
+    }
+    while (!slots_leave(&c->user))
+        if (loop_turn(loop, true) != 0) exit(1);
+    loop_destroy(loop);
+    return NULL;
+}
+
+/* Never both at once, and each gets all its turns: a lost wake-up would leave one asleep. */
+TEST(two_cores_take_turns)
+{
+    struct delivery_slots *slots = delivery_slots_create();
+    static struct competitor both[2];
+    holders = holders_max = 0;
+    for (size_t i = 0; i < ARRAY_LEN(both); i++) {
+        both[i] = (struct competitor){.slots = slots};
+        CHECK(pthread_create(&both[i].thread, NULL, competitor_main, &both[i]) == 0);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(both); i++) {
+        pthread_join(both[i].thread, NULL);
+        CHECK_EQ("turns", both[i].taken, TURNS_MAX);
+    }
+    CHECK_EQ("at once", holders_max, 1);
+    delivery_slots_destroy(slots);
 }

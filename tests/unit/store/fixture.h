@@ -3,6 +3,7 @@
  * Bodies are a function of a seed and the offset, so that any piece can be checked alone. */
 #pragma once
 
+#include "ring/base/log.h"
 #include "store/queue_internal.h"
 #include "tests/support/test.h"
 

@@ -197,7 +197,7 @@ TEST(message_id_is_written_and_read)
         {0, "0000000000000"},
         {31, "000000000000Z"},
         {UINT64_MAX, "FZZZZZZZZZZZZ"},
-        {0x0123456789abcdef, "04HMASW9NF6YF"},
+        {0x0123456789abcdef, "028T5CY4TQKFF"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         char text[MESSAGE_ID_TEXT];
