@@ -23,7 +23,7 @@ enum tls_reason { TLS_BY_CONFIG, TLS_BY_DANE, TLS_BY_MTA_STS, TLS_BY_REQUIRETLS 
 #define ROUTE_ADDRESSES_MAX 8 /* of one host */
 
 struct route_host {
-    char name[256];           /* the MX name; for the greeting check, SNI and logs */
+    char name[256]; /* the MX name; for the greeting check, SNI and logs */
     uint16_t preference;
     struct endpoint addresses[ROUTE_ADDRESSES_MAX]; /* in the order to try */
     uint8_t address_count;
@@ -34,8 +34,8 @@ struct route_host {
 struct route_result {
     struct route_host hosts[ROUTE_HOSTS_MAX]; /* by preference, equal ones shuffled */
     uint8_t host_count;
-    bool is_null_mx;          /* RFC 7505: the domain takes no mail, 556 5.1.10 */
-    bool is_authentic;        /* every answer came with the AD bit from a trusted resolver */
+    bool is_null_mx;   /* RFC 7505: the domain takes no mail, 556 5.1.10 */
+    bool is_authentic; /* every answer came with the AD bit from a trusted resolver */
     uint32_t ttl_s;
 };
 

@@ -10,8 +10,8 @@
 
 struct ring_op {
     void (*done)(struct ring_op *op);
-    int result;         /* 0 or more, or -ERR_*; valid inside done() */
-    uint16_t input;     /* the input buffer that came with it (loop_recv_multishot) */
+    int result;     /* 0 or more, or -ERR_*; valid inside done() */
+    uint16_t input; /* the input buffer that came with it (loop_recv_multishot) */
     bool has_input;
-    bool has_more;      /* done() will run again without a new start */
+    bool has_more; /* done() will run again without a new start */
 };

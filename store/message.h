@@ -21,9 +21,9 @@ enum recipient_state {
 struct recipient {
     struct slice address; /* the mailbox as given in RCPT TO, without the angle brackets */
     enum recipient_state state;
-    uint32_t attempts;    /* ended so far */
-    uint64_t next_ms;     /* wall time of the next attempt; 0: now */
-    struct slice reply;   /* last answer of the next hop or our own reason; raw bytes, may be empty */
+    uint32_t attempts;  /* ended so far */
+    uint64_t next_ms;   /* wall time of the next attempt; 0: now */
+    struct slice reply; /* last answer of the next hop or our own reason; raw bytes, may be empty */
 };
 
 /* How the body's bytes are kept, which is how they came. */
@@ -40,7 +40,7 @@ struct envelope {
     uint64_t received_ms;  /* wall time of the end of the data */
     uint32_t trace_bytes;  /* of the body's front that are ours (the Received field) */
     enum body_form form;
-    bool is_8bit;          /* BODY=8BITMIME was declared, or 8-bit bytes were seen */
+    bool is_8bit; /* BODY=8BITMIME was declared, or 8-bit bytes were seen */
     struct recipient *recipients;
     uint32_t recipient_count;
 };
@@ -54,17 +54,17 @@ struct extent {
 };
 
 struct message {
-    struct list node;      /* for the owner */
-    uint64_t id;           /* unique over shards and restarts, ordered by time */
-    uint64_t body_bytes;   /* trace field included */
-    uint64_t accepted_ns;  /* loop time of the 250; 0 when it was read from disk */
+    struct list node;     /* for the owner */
+    uint64_t id;          /* unique over shards and restarts, ordered by time */
+    uint64_t body_bytes;  /* trace field included */
+    uint64_t accepted_ns; /* loop time of the 250; 0 when it was read from disk */
     struct envelope envelope;
     struct extent *extents;
     uint32_t extent_count;
-    void **blocks;         /* block i holds the bytes of extent i; NULL: not in memory */
-    struct shard *shard;   /* the store's */
-    void *memory;          /* the store's: what the slices point into */
-    void *owner;           /* free for the delivery half */
+    void **blocks;       /* block i holds the bytes of extent i; NULL: not in memory */
+    struct shard *shard; /* the store's */
+    void *memory;        /* the store's: what the slices point into */
+    void *owner;         /* free for the delivery half */
 };
 
 #define MESSAGE_ID_TEXT 13

@@ -22,12 +22,12 @@ struct queue_options {
     struct blocks *blocks;
     struct spool *spool;
     unsigned core_index, core_count;
-    uint64_t segment_bytes;      /* a multiple of 1 MiB; 0: QUEUE_SEGMENT_BYTES */
-    uint64_t map_bytes_max;      /* of one LMDB environment; 0: QUEUE_MAP_BYTES */
-    uint64_t free_bytes_min;     /* of the file system: below it queue_gate() refuses */
-    unsigned free_percent_min;   /* the same as a share; the larger of both counts */
-    uint32_t memory_messages_max;/* messages in memory at once; above it a put's message stays on
-                                    disk until it is leased */
+    uint64_t segment_bytes;       /* a multiple of 1 MiB; 0: QUEUE_SEGMENT_BYTES */
+    uint64_t map_bytes_max;       /* of one LMDB environment; 0: QUEUE_MAP_BYTES */
+    uint64_t free_bytes_min;      /* of the file system: below it queue_gate() refuses */
+    unsigned free_percent_min;    /* the same as a share; the larger of both counts */
+    uint32_t memory_messages_max; /* messages in memory at once; above it a put's message stays on
+                                     disk until it is leased */
     /* A sync failed or the environment is broken: everything waiting has been answered with
      * -ERR_FAILED_SYNC; no put is taken any more; the process must stop. Runs on the core. */
     void (*on_fatal)(void *owner, int err);
@@ -62,8 +62,8 @@ void queue_put_advance(struct put *put, size_t bytes);
 /* op->done() when queue_put_space() has room (0), or the body cannot be stored: -ERR_FULL, ... */
 void queue_put_wait(struct put *put, struct ring_op *op);
 /* Ends the body, which is the first `body_bytes` of what was advanced, and stores the message. The
- * envelope is borrowed during the call (the put keeps a copy). The result is 0: durable, answer 250;
- * or -ERR_FULL (452 4.3.1), -ERR_TOO_LARGE (552 5.3.4), -ERR_IO and others (451 4.3.0): then
+ * envelope is borrowed during the call (the put keeps a copy). The result is 0: durable, answer
+ * 250; or -ERR_FULL (452 4.3.1), -ERR_TOO_LARGE (552 5.3.4), -ERR_IO and others (451 4.3.0): then
  * nothing of it is left. */
 void queue_put_finish(struct put *put, uint64_t body_bytes, const struct envelope *envelope,
                       struct ring_op *op);
@@ -89,16 +89,16 @@ void queue_lease(struct queue *queue, struct lease *lease);
 
 /* Reads a body from front to back, from memory or from disk, and checks every block. */
 struct body_reader {
-    struct ring_op *op;      /* the caller's, while one read waits */
+    struct ring_op *op; /* the caller's, while one read waits */
     struct message *message;
     struct queue *queue;
-    struct slice bytes;      /* the current piece; valid until the next body_read() or the end */
+    struct slice bytes; /* the current piece; valid until the next body_read() or the end */
     uint32_t extent_next;
     uint64_t bytes_left;
-    void *current, *ahead;   /* blocks of this reader */
+    void *current, *ahead; /* blocks of this reader */
     uint8_t ahead_state;
     int ahead_err;
-    uint32_t ahead_bytes;    /* of the extent that are read */
+    uint32_t ahead_bytes; /* of the extent that are read */
     struct ring_op read_op;
     struct blocks_waiter waiter;
 };
@@ -131,10 +131,10 @@ struct queue_counters {
     struct counter body_bytes;
     struct counter memory_messages;
     struct counter segments_free, segments_used;
-    struct counter free_bytes;              /* of the file system */
-    struct counter is_full;                 /* 1 while the gate refuses */
+    struct counter free_bytes; /* of the file system */
+    struct counter is_full;    /* 1 while the gate refuses */
     struct counter puts, commits, commit_messages, aborts, compacted_messages, corrupt_found;
-    struct histogram sync_duration;         /* of synced segment writes */
+    struct histogram sync_duration; /* of synced segment writes */
     struct histogram commit_duration;
 };
 const struct queue_counters *queue_counters(const struct queue *queue); /* any thread may read */
@@ -144,12 +144,12 @@ enum queue_item_state { ITEM_QUEUED, ITEM_FAILED, ITEM_CORRUPT };
 /* One page of the queue in order of id, read by the committers. For the control thread: blocks the
  * caller, never the core. Any thread. */
 struct queue_page {
-    uint64_t after_id;     /* in: 0 for the first page */
-    uint32_t count_max;    /* in */
+    uint64_t after_id;  /* in: 0 for the first page */
+    uint32_t count_max; /* in */
     /* Called for each message, on the calling thread; `message` is borrowed. */
     void (*item)(void *owner, enum queue_item_state state, uint64_t due_ms,
                  const struct message *message);
     void *owner;
-    bool has_more;         /* out */
+    bool has_more; /* out */
 };
 MUST_USE int queue_list(struct queue *queue, struct queue_page *page);

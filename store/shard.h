@@ -5,8 +5,8 @@
 #pragma once
 
 #include "store/committer.h"
-#include "store/queue.h"
 #include "store/disk_writer.h"
+#include "store/queue.h"
 
 #define SHARD_COUNT_MAX 256 /* 8 bits of an id */
 

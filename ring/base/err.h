@@ -11,11 +11,11 @@
 
 enum err {
     ERR_IO = EIO,
-    ERR_FULL = ENOSPC,          /* no room: disk, map or quota */
+    ERR_FULL = ENOSPC, /* no room: disk, map or quota */
     ERR_MEMORY = ENOMEM,
-    ERR_AGAIN = EAGAIN,         /* a bounded resource is used up now; try again later */
+    ERR_AGAIN = EAGAIN, /* a bounded resource is used up now; try again later */
     ERR_CANCELED = ECANCELED,
-    ERR_NO_BUFFERS = ENOBUFS,   /* the provided-buffer ring was empty */
+    ERR_NO_BUFFERS = ENOBUFS, /* the provided-buffer ring was empty */
     ERR_INVALID = EINVAL,
     ERR_NOT_FOUND = ENOENT,
     ERR_EXISTS = EEXIST,
@@ -23,13 +23,13 @@ enum err {
     ERR_TIMEOUT = ETIMEDOUT,
     ERR_TOO_LARGE = EFBIG,
 
-    ERR_CORRUPT = 1000,         /* a checksum, length or version did not fit */
-    ERR_LOCKED,                 /* another process owns it */
-    ERR_FILE_SYSTEM,            /* this file system cannot keep the promises of the queue */
-    ERR_VERSION,                /* written by a newer version */
-    ERR_FAILED_SYNC,            /* a sync failed: the process must stop (never retried) */
-    ERR_SYNTAX,                 /* a configuration or other text of ours does not parse */
-    ERR_CLOSED,                 /* the peer ended the connection */
+    ERR_CORRUPT = 1000, /* a checksum, length or version did not fit */
+    ERR_LOCKED,         /* another process owns it */
+    ERR_FILE_SYSTEM,    /* this file system cannot keep the promises of the queue */
+    ERR_VERSION,        /* written by a newer version */
+    ERR_FAILED_SYNC,    /* a sync failed: the process must stop (never retried) */
+    ERR_SYNTAX,         /* a configuration or other text of ours does not parse */
+    ERR_CLOSED,         /* the peer ended the connection */
 };
 
 /* The words for `err` (0, or a negative value as returned). Never NULL; static or thread-local

@@ -81,8 +81,8 @@ static struct answer get_queue(struct admin *admin, struct MHD_Connection *conne
     uint64_t after_id = 0, count_max = QUEUE_PAGE_DEFAULT;
     if (after != NULL && !message_id_parse(slice_of_cstr(after), &after_id))
         return answer_text(MHD_HTTP_BAD_REQUEST, "after: not the id of a message\n");
-    if (limit != NULL && (!slice_to_u64(slice_of_cstr(limit), ADMIN_QUEUE_PAGE_MAX, &count_max) ||
-                          count_max == 0))
+    if (limit != NULL &&
+        (!slice_to_u64(slice_of_cstr(limit), ADMIN_QUEUE_PAGE_MAX, &count_max) || count_max == 0))
         return answer_text(MHD_HTTP_BAD_REQUEST, "limit: a number from 1 to 1000\n");
     struct answer answer = {MHD_HTTP_OK, "application/json", NULL};
     answer.text = queue_json(&admin->source, after_id, (uint32_t)count_max);
@@ -196,8 +196,8 @@ static int open_unix(const char *path, struct admin_address *address)
     if (connect(address->socket, (struct sockaddr *)&at, sizeof(at)) == 0) return -EADDRINUSE;
     struct stat st;
     if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode)) unlink(path);
-    if (bind(address->socket, (struct sockaddr *)&at, sizeof(at)) != 0 ||
-        chmod(path, 0660) != 0 || listen(address->socket, ADMIN_BACKLOG) != 0)
+    if (bind(address->socket, (struct sockaddr *)&at, sizeof(at)) != 0 || chmod(path, 0660) != 0 ||
+        listen(address->socket, ADMIN_BACKLOG) != 0)
         return -errno;
     address->unix_path = xstrdup(path);
     size_t len = strlen(path) + sizeof("unix:");
@@ -208,11 +208,11 @@ static int open_unix(const char *path, struct admin_address *address)
 
 static int serve(struct admin *admin, struct admin_address *address)
 {
-    address->daemon = MHD_start_daemon(
-        MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL, 0, NULL, NULL, on_request, admin,
-        MHD_OPTION_LISTEN_SOCKET, address->socket, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)ADMIN_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)ADMIN_TIMEOUT_S,
-        MHD_OPTION_END);
+    address->daemon =
+        MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL, 0, NULL, NULL, on_request,
+                         admin, MHD_OPTION_LISTEN_SOCKET, address->socket,
+                         MHD_OPTION_CONNECTION_LIMIT, (unsigned)ADMIN_CONNECTIONS_MAX,
+                         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)ADMIN_TIMEOUT_S, MHD_OPTION_END);
     return address->daemon != NULL ? 0 : -ERR_MEMORY;
 }
 
@@ -230,8 +230,8 @@ static void explain(const struct endpoint *at, const char *unix_path, int err, c
     char text[ENDPOINT_TEXT_MAX] = "";
     struct buf name = {text, 0, sizeof(text) - 1, false};
     if (at != NULL) endpoint_write(at, &name);
-    snprintf(why, why_cap, "admin.address %s%s: %s", at != NULL ? text : "unix:",
-             at != NULL ? "" : unix_path,
+    snprintf(why, why_cap, "admin.address %s%s: %s",
+             at != NULL ? text : "unix:", at != NULL ? "" : unix_path,
              err == -EADDRINUSE ? "in use by another process; stop it or choose another"
                                 : err_str(err));
 }
@@ -266,8 +266,10 @@ void admin_stop(struct admin *admin)
     if (admin == NULL) return;
     for (size_t i = 0; i < admin->count; i++) {
         struct admin_address *address = &admin->addresses[i];
-        if (address->daemon != NULL) MHD_stop_daemon(address->daemon);
-        else if (address->socket >= 0) close(address->socket);
+        if (address->daemon != NULL)
+            MHD_stop_daemon(address->daemon);
+        else if (address->socket >= 0)
+            close(address->socket);
         if (address->unix_path != NULL) unlink(address->unix_path);
         free(address->unix_path);
         free(address->text);

@@ -74,8 +74,8 @@ static void histogram(FILE *out, const struct admin_source *source, const char *
         else
             fprintf(out, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n", name, count);
     }
-    fprintf(out, "%s_sum %.9f\n%s_count %" PRIu64 "\n", name, (double)sum_ns / NS_PER_S_DOUBLE, name,
-            count);
+    fprintf(out, "%s_sum %.9f\n%s_count %" PRIu64 "\n", name, (double)sum_ns / NS_PER_S_DOUBLE,
+            name, count);
 }
 
 /* --- SMTP --- */

@@ -2,7 +2,8 @@
  *
  * schema.c holds the table of every key: type, range, default, and whether it is built. The result
  * is const after config_load() and may be read by any thread until config_free(). Sizes are bytes,
- * durations milliseconds (`_ms`), percentages whole numbers. Flag > environment > file > default. */
+ * durations milliseconds (`_ms`), percentages whole numbers. Flag > environment > file > default.
+ */
 #pragma once
 
 #include "ring/base/endpoint.h"
@@ -22,15 +23,15 @@ struct config_listener {
     enum newline_policy bare_newline;
     struct {
         uint64_t connections, connections_per_client, message_size, recipients;
-        uint64_t errors;             /* refused commands in a session before 421 */
-        uint64_t junk_commands;      /* commands without a message before 421 */
-        uint64_t messages;           /* per connection; 0: no limit */
+        uint64_t errors;        /* refused commands in a session before 421 */
+        uint64_t junk_commands; /* commands without a message before 421 */
+        uint64_t messages;      /* per connection; 0: no limit */
     } limits;
     struct {
         /* RFC 5321 4.5.3.2.7: 5 minutes; `data`: no byte of the message for so long; `session`: the
          * whole life of a connection, 0: no limit. */
         uint64_t command_ms, data_ms, session_ms;
-        uint64_t data_rate_min;      /* bytes per second on average, after the first 30 s */
+        uint64_t data_rate_min; /* bytes per second on average, after the first 30 s */
     } timeouts;
 };
 
@@ -42,22 +43,22 @@ struct config_list {
 };
 
 struct config_route {
-    char *name;                  /* given, or "route-N" with N from 1 */
-    struct config_list domains;  /* "example.test", "*.example.test" (any depth), "*" */
+    char *name;                 /* given, or "route-N" with N from 1 */
+    struct config_list domains; /* "example.test", "*.example.test" (any depth), "*" */
     struct config_list recipients;
     enum route_action action;
-    struct endpoint *hosts;      /* smtp: tried in this order */
+    struct endpoint *hosts; /* smtp: tried in this order */
     size_t host_count;
-    char *maildir_path;          /* maildir: absolute, with {domain} and {local} still in it */
-    char *reject_reply;          /* reject: "550 5.1.1 Text", checked */
+    char *maildir_path; /* maildir: absolute, with {domain} and {local} still in it */
+    char *reject_reply; /* reject: "550 5.1.1 Text", checked */
 };
 
 struct config {
     char *file; /* its path, as it was given */
     struct {
         char *hostname;
-        unsigned cores;          /* resolved: never 0 */
-        uint64_t memory;         /* bytes for message bodies in memory, all cores together */
+        unsigned cores;  /* resolved: never 0 */
+        uint64_t memory; /* bytes for message bodies in memory, all cores together */
     } node;
     struct {
         char *path;              /* absolute */
@@ -71,7 +72,7 @@ struct config {
     struct {
         struct {
             uint64_t first_ms, max_ms, expire_ms;
-            unsigned factor_percent;  /* 200: doubled each time */
+            unsigned factor_percent; /* 200: doubled each time */
             unsigned jitter_percent;
         } retry;
         struct {
@@ -86,16 +87,16 @@ struct config {
     struct {
         struct endpoint *addresses;
         size_t address_count;
-        char **unix_paths;       /* absolute */
+        char **unix_paths; /* absolute */
         size_t unix_path_count;
     } admin;
     struct {
         enum log_format_choice format;
         enum log_level level;
     } log;
-    uint64_t drain_delay_ms;     /* node.drain_delay */
-    uint64_t drain_timeout_ms;   /* node.drain_timeout: then open sessions are cut */
-    void *origins;               /* for config_show() */
+    uint64_t drain_delay_ms;   /* node.drain_delay */
+    uint64_t drain_timeout_ms; /* node.drain_timeout: then open sessions are cut */
+    void *origins;             /* for config_show() */
 };
 
 /* Everything wrong, in the order of the file. */

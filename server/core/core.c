@@ -196,6 +196,15 @@ static int open_all(struct core *core)
 
 /* --- end --- */
 
+/* Listeners that close, and files of the queue that are being made, end on their own. */
+static int settle_loop(struct core *core)
+{
+    int err = 0;
+    while (err == 0 && loop_inflight(core->loop) > 0)
+        err = loop_turn(core->loop, true);
+    return err;
+}
+
 static void close_all(struct core *core)
 {
     ingress_destroy(core->ingress);
@@ -211,6 +220,7 @@ static void unwind(struct core *core)
     if (core->ingress != NULL) {
         ingress_drain(core->ingress, 0, on_ingress_drained);
         int err = loop_run(core->loop);
+        if (err == 0) err = settle_loop(core);
         ASSERT(err == 0);
     }
     close_all(core);
@@ -252,6 +262,7 @@ static void *core_main(void *argument)
     delivery_start(core->delivery);
     tell_started(core, 0);
     err = loop_run(core->loop);
+    if (err == 0) err = settle_loop(core);
     if (err != 0) {
         log_text(LOG_ERROR, "loop_failed", "the loop of core %u cannot wait: %s",
                  core->options.index, err_str(err));

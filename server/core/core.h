@@ -25,7 +25,8 @@ struct core_options {
     uint32_t socket_count_max;
     /* The queue of this core cannot go on (queue_options.on_fatal). Runs on the core. */
     void (*on_fatal)(void *owner, int err);
-    /* The core has gone over to another generation; its loop has ended after a drain: on the core. */
+    /* The core has gone over to another generation; its loop has ended after a drain: on the core.
+     */
     void (*on_reconfigured)(void *owner);
     void (*on_stopped)(void *owner);
     void *owner;

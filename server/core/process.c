@@ -24,9 +24,11 @@
 #define EXIT_FAULT 1
 #define EXIT_SPOOL_OWNED 73
 #define WHY_BYTES 512
-#define FATAL_GRACE_MS 500        /* for the 451s of the failed group to be sent */
-#define FILES_OF_OUR_OWN 1024     /* descriptors besides accepted connections */
+#define FATAL_GRACE_MS 500    /* for the 451s of the failed group to be sent */
+#define FILES_OF_OUR_OWN 1024 /* descriptors besides accepted connections */
 #define ANSWER_TIMEOUT_MS 10000
+#define PROBE_TRIES_MAX 40
+#define PROBE_PAUSE_MS 50
 
 struct process {
     struct process_options options;
@@ -72,7 +74,8 @@ static void wake_control(struct process *process)
 static void on_fatal(void *owner, int err)
 {
     struct process *process = owner;
-    log_text(LOG_ERROR, "queue_failed", "%s: no more mail is taken; the process stops", err_str(err));
+    log_text(LOG_ERROR, "queue_failed", "%s: no more mail is taken; the process stops",
+             err_str(err));
     set_flag(&process->is_failed, true);
     wake_control(process);
 }
@@ -203,12 +206,25 @@ static int probe_address(const struct endpoint *at)
     return err;
 }
 
+/* The kernel lets the sockets of a process that was killed go a moment after it: a restart waits.
+ */
+static int probe_patiently(const struct endpoint *at)
+{
+    int err = probe_address(at);
+    for (unsigned tries = 0; err == -EADDRINUSE && tries < PROBE_TRIES_MAX; tries++) {
+        struct timespec pause = {0, PROBE_PAUSE_MS * NS_PER_MS};
+        nanosleep(&pause, NULL);
+        err = probe_address(at);
+    }
+    return err;
+}
+
 static int probe_addresses(const struct config *config, char *why, size_t why_cap)
 {
     for (size_t i = 0; i < config->listener_count; i++) {
         const struct config_listener *listener = &config->listeners[i];
         for (size_t j = 0; j < listener->address_count; j++) {
-            int err = probe_address(&listener->addresses[j]);
+            int err = probe_patiently(&listener->addresses[j]);
             if (err == 0) continue;
             char text[ENDPOINT_TEXT_MAX] = "";
             struct buf name = {text, 0, sizeof(text) - 1, false};
@@ -317,7 +333,8 @@ static int open_spool(struct process *process, const struct config *config, char
     int err = spool_open(config->spool.path, &process->spool, why, WHY_BYTES);
     if (err != 0) return err;
     err = spool_make_shards(process->spool, config->node.cores);
-    if (err != 0) snprintf(why, WHY_BYTES, "%s: cannot make a shard: %s", config->spool.path, err_str(err));
+    if (err != 0)
+        snprintf(why, WHY_BYTES, "%s: cannot make a shard: %s", config->spool.path, err_str(err));
     return err;
 }
 
@@ -494,6 +511,7 @@ static void init(struct process *process, const struct process_options *options)
     sigaddset(&signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a write past a file size limit fails and is answered with 552 */
     process->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC);
     process->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     ASSERT(process->signal_fd >= 0 && process->event_fd >= 0);

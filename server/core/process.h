@@ -4,8 +4,8 @@
 #include "server/config/config.h"
 
 struct process_options {
-    struct config *config;      /* taken */
-    int ready_fd;               /* -1: none */
+    struct config *config; /* taken */
+    int ready_fd;          /* -1: none */
     const char *version;
     /* Reads the configuration again in the same way as at the start. */
     int (*load)(void *owner, struct config **config_out, struct config_problems *problems);

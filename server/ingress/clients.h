@@ -11,7 +11,8 @@ struct clients;
 
 struct clients *clients_create(void);
 void clients_destroy(struct clients *clients); /* NULL is allowed */
-/* Counts one more connection of `peer` unless it has `count_max` already: false then. Any thread. */
+/* Counts one more connection of `peer` unless it has `count_max` already: false then. Any thread.
+ */
 MUST_USE bool clients_enter(struct clients *clients, const struct endpoint *peer,
                             uint64_t count_max);
 /* One connection that clients_enter() counted has ended. Any thread. */

@@ -8,7 +8,8 @@ static void write_capabilities(struct session *s, struct buf *out)
 {
     buf_append_cstr(out, "250-");
     buf_append_cstr(out, s->ingress->options.config->node.hostname);
-    buf_append_cstr(out, "\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n250 SIZE ");
+    buf_append_cstr(out,
+                    "\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n250 SIZE ");
     buf_append_u64(out, session_config(s)->limits.message_size);
     buf_append_cstr(out, "\r\n");
 }

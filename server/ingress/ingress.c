@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-#define LISTEN_BACKLOG 4096          /* the kernel cuts it to net.core.somaxconn */
+#define LISTEN_BACKLOG 4096 /* the kernel cuts it to net.core.somaxconn */
 #define SESSIONS_PER_CHUNK 64
 #define TRANSACTIONS_PER_CHUNK 64
 
@@ -47,7 +47,8 @@ struct ingress *ingress_create(const struct ingress_options *options)
     timer_init(&ingress->drain_timer, on_drain_timer);
     ingress->drained_op.done = on_drained;
     /* Ids of sessions name them in the log: unique over cores and, nearly, over restarts. */
-    ingress->session_next = (loop_wall_ms(options->loop) << 20) | ((uint64_t)options->core_index << 56);
+    ingress->session_next =
+        (loop_wall_ms(options->loop) << 20) | ((uint64_t)options->core_index << 56);
     ingress->listener_count = options->config->listener_count;
     ingress->listeners = xcalloc(ingress->listener_count, sizeof(*ingress->listeners));
     for (size_t i = 0; i < ingress->listener_count; i++) {

@@ -17,7 +17,7 @@ struct ingress;
 enum reply_to {
     REPLY_TO_CONNECT = VERB_COUNT, /* the banner, or its refusal */
     REPLY_TO_END_OF_DATA,
-    REPLY_TO_NOTHING,              /* a reply the client did not ask for: 421 */
+    REPLY_TO_NOTHING, /* a reply the client did not ask for: 421 */
     REPLY_TO_COUNT,
 };
 
@@ -26,7 +26,7 @@ enum { REPLY_CODE_COUNT = 27 };
 extern const uint16_t ingress_codes[REPLY_CODE_COUNT];
 
 struct ingress_listener_counters {
-    struct counter connections;      /* open now */
+    struct counter connections; /* open now */
     struct counter accepted, refused_full, refused_client, refused_resources;
     struct counter messages, message_bytes;
     struct counter replies[REPLY_TO_COUNT][REPLY_CODE_COUNT];

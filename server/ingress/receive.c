@@ -73,7 +73,7 @@ static enum reply_id find_fault(const struct session *s)
 static void refuse(struct session *s, enum reply_id id)
 {
     struct transaction *txn = s->txn;
-    ASSERT(!txn->is_window_open);
+    ASSERT(txn->window == NULL);
     txn->refusal = id;
     queue_put_abort(txn->put);
     txn->put = NULL;
@@ -164,6 +164,13 @@ static size_t receive_normalized(struct session *s, struct slice in)
     return taken;
 }
 
+static void open_window(struct session *s, char *space, size_t room)
+{
+    s->txn->window = space;
+    s->txn->window_bytes = room;
+    conn_window_open(&s->conn, space, room);
+}
+
 static bool is_window_worth_it(const struct transaction *txn, size_t room)
 {
     return txn->scanner.bytes >= WINDOW_AFTER_BYTES && room >= WINDOW_BYTES_MIN;
@@ -182,8 +189,7 @@ size_t receive_input(struct session *s, struct slice in)
         return 0;
     }
     if (is_window_worth_it(txn, room)) {
-        txn->is_window_open = true;
-        conn_window_open(&s->conn, space, room);
+        open_window(s, space, room);
         return 0;
     }
     size_t taken;
@@ -198,28 +204,28 @@ size_t receive_input(struct session *s, struct slice in)
 void receive_window(struct session *s, size_t bytes)
 {
     struct transaction *txn = s->txn;
-    size_t room;
-    char *space = queue_put_space(txn->put, &room);
-    ASSERT(bytes <= room);
+    char *space = txn->window;
+    ASSERT(space != NULL && bytes <= txn->window_bytes);
     size_t taken;
     enum data_status status = data_scan(&txn->scanner, slice_of(space, bytes), &taken);
     if (taken < bytes) conn_unread(&s->conn, slice_of(space + taken, bytes - taken));
 
-    bool is_last = status == DATA_END || find_fault(s) != REPLY_NONE || bytes == room;
+    txn->window += bytes;
+    txn->window_bytes -= bytes;
+    bool is_full = txn->window_bytes == 0;
+    bool is_last = status == DATA_END || find_fault(s) != REPLY_NONE || is_full;
     if (is_last) {
-        if (bytes < room) conn_window_close(&s->conn);
-        txn->is_window_open = false;
+        if (!is_full) conn_window_close(&s->conn);
+        txn->window = NULL;
     }
-    /* A window opens far behind the header section, or the section is too large anyway. */
     after_scan(s, slice_of(space, taken), status);
-    if (!is_last || s->state != SESSION_DATA || txn->put == NULL) return;
+    if (!is_full || s->state != SESSION_DATA || txn->put == NULL) return;
+    size_t room;
     space = queue_put_space(txn->put, &room);
-    if (room == 0) {
+    if (room == 0)
         wait_for_space(s);
-    } else {
-        txn->is_window_open = true;
-        conn_window_open(&s->conn, space, room);
-    }
+    else
+        open_window(s, space, room);
 }
 
 /* --- the queue's answers --- */
@@ -274,8 +280,10 @@ static void accepted(struct session *s)
 
     struct message *message = queue_put_take(txn->put);
     txn->put = NULL;
-    if (message != NULL) ingress->options.on_message(ingress->options.owner, message);
-    else ingress->options.on_spill(ingress->options.owner);
+    if (message != NULL)
+        ingress->options.on_message(ingress->options.owner, message);
+    else
+        ingress->options.on_spill(ingress->options.owner);
 }
 
 static void on_commit(struct session *s, int result)
@@ -288,14 +296,16 @@ static void on_commit(struct session *s, int result)
         session_log_rejected(s, refusal, (struct slice){0});
         session_reply(s, refusal);
     }
-    if (s->state == SESSION_COMMIT) session_go(s, s->is_aborted ? SESSION_CLOSING : SESSION_COMMAND);
+    if (s->state == SESSION_COMMIT)
+        session_go(s, s->is_aborted ? SESSION_CLOSING : SESSION_COMMAND);
     session_drop_transaction(s);
 }
 
 static void on_space(struct session *s, int result)
 {
     session_go(s, SESSION_DATA);
-    if (result != 0) refuse(s, refusal_of(result));
+    if (result != 0)
+        refuse(s, refusal_of(result));
     else if (!carry_drain(s->txn)) {
         wait_for_space(s);
         return;
@@ -306,7 +316,9 @@ static void on_space(struct session *s, int result)
 void receive_on_store(struct ring_op *op)
 {
     struct session *s = CONTAINER_OF(op, struct session, store_op);
-    if (s->state == SESSION_COMMIT) on_commit(s, op->result);
-    else if (s->state == SESSION_SPACE) on_space(s, op->result);
+    if (s->state == SESSION_COMMIT)
+        on_commit(s, op->result);
+    else if (s->state == SESSION_SPACE)
+        on_space(s, op->result);
     /* else: the session ended while it waited for a block */
 }

@@ -10,7 +10,8 @@
 
 #include <stdlib.h>
 
-#define DATA_RATE_AFTER_MS 30000  /* the average rate of a message is judged from here on */
+#define TLS_HANDSHAKE 0x16       /* the first byte of a ClientHello; no line begins with it */
+#define DATA_RATE_AFTER_MS 30000 /* the average rate of a message is judged from here on */
 
 static size_t command_input(struct session *s, struct slice in);
 static size_t closing_input(struct session *s, struct slice in);
@@ -40,7 +41,9 @@ static unsigned code_index(unsigned code)
     for (unsigned i = 0; i < REPLY_CODE_COUNT - 3; i++) {
         if (ingress_codes[i] == code) return i;
     }
-    return code < 400 ? REPLY_CODE_COUNT - 3 : code < 500 ? REPLY_CODE_COUNT - 2 : REPLY_CODE_COUNT - 1;
+    return code < 400   ? REPLY_CODE_COUNT - 3
+           : code < 500 ? REPLY_CODE_COUNT - 2
+                        : REPLY_CODE_COUNT - 1;
 }
 
 const struct config_listener *session_config(const struct session *s)
@@ -93,6 +96,7 @@ static uint64_t timer_period_ms(const struct config_listener *config)
 {
     uint64_t period = MIN(config->timeouts.command_ms, config->timeouts.data_ms);
     if (config->timeouts.data_rate_min > 0) period = MIN(period, DATA_RATE_AFTER_MS);
+    if (config->timeouts.session_ms > 0) period = MIN(period, config->timeouts.session_ms);
     return period;
 }
 
@@ -102,6 +106,12 @@ static bool is_too_slow(const struct session *s, uint64_t now_ns)
     uint64_t elapsed_ms = (now_ns - s->txn->data_started_ns) / NS_PER_MS;
     if (rate_min == 0 || elapsed_ms < DATA_RATE_AFTER_MS) return false;
     return s->txn->scanner.bytes < rate_min * (elapsed_ms / 1000);
+}
+
+static uint64_t time_left_ms(uint64_t from_ns, uint64_t limit_ms, uint64_t now_ns)
+{
+    uint64_t passed_ms = (now_ns - from_ns) / NS_PER_MS;
+    return passed_ms < limit_ms ? limit_ms - passed_ms : 0;
 }
 
 static void session_on_timer(struct timer *timer)
@@ -130,12 +140,13 @@ static void session_on_timer(struct timer *timer)
         from_ns = now_ns;
         break;
     }
-    uint64_t passed_ms = (now_ns - from_ns) / NS_PER_MS;
-    if (passed_ms >= limit_ms) {
+    uint64_t left_ms = time_left_ms(from_ns, limit_ms, now_ns);
+    if (config->timeouts.session_ms > 0 && s->state != SESSION_COMMIT)
+        left_ms = MIN(left_ms, time_left_ms(s->opened_ns, config->timeouts.session_ms, now_ns));
+    if (left_ms == 0)
         session_end(s, REPLY_TIMEOUT);
-        return;
-    }
-    timer_arm(loop, &s->timer, MIN(limit_ms - passed_ms, timer_period_ms(config)));
+    else
+        timer_arm(loop, &s->timer, MIN(left_ms, timer_period_ms(config)));
 }
 
 /* --- replies --- */
@@ -197,7 +208,7 @@ void session_end(struct session *s, enum reply_id id)
 
 void session_drop_transaction(struct session *s)
 {
-    if (s->txn == NULL || s->state == SESSION_COMMIT || s->txn->is_window_open) return;
+    if (s->txn == NULL || s->state == SESSION_COMMIT || s->txn->window != NULL) return;
     transaction_destroy(&s->ingress->transactions_slab, s->txn);
     s->txn = NULL;
 }
@@ -237,7 +248,7 @@ static void session_on_closed(struct conn *conn)
     s->is_closed = true;
     s->is_aborted = true;
     timer_disarm(&s->timer);
-    if (s->txn != NULL) s->txn->is_window_open = false;
+    if (s->txn != NULL) s->txn->window = NULL;
     session_drop_transaction(s);
     if (!s->is_in_store) session_free(s);
 }
@@ -272,10 +283,22 @@ static bool is_junk(enum verb verb)
     return verb != VERB_MAIL && verb != VERB_RCPT && verb != VERB_DATA && verb != VERB_QUIT;
 }
 
-static void command_run(struct session *s, struct slice line)
+/* Commands that end a pipelined group (RFC 2920 3.1), and clients that may not group at all: more
+ * input behind them was sent without waiting for our answer. */
+static bool is_synchronized(const struct session *s, enum verb verb)
+{
+    if (verb == VERB_EHLO || verb == VERB_HELO || verb == VERB_DATA) return false;
+    return s->is_esmtp || s->helo == NULL || verb == VERB_QUIT;
+}
+
+static void command_run(struct session *s, struct slice line, bool has_more)
 {
     struct command command = command_parse(line);
     s->reply_to = (uint8_t)command.verb;
+    if (has_more && !is_synchronized(s, command.verb)) {
+        session_end(s, REPLY_NOT_SYNCHRONIZED);
+        return;
+    }
     if (s->ingress->is_draining && command.verb != VERB_QUIT) {
         session_end(s, REPLY_SHUTTING_DOWN);
         return;
@@ -291,6 +314,11 @@ static void command_run(struct session *s, struct slice line)
 static size_t command_input(struct session *s, struct slice in)
 {
     if (conn_output_room(&s->conn) < SESSION_OUTPUT_ROOM_MIN) return 0; /* on_sent() goes on */
+    if (in.data[0] == TLS_HANDSHAKE) {
+        s->reply_to = VERB_UNKNOWN;
+        session_end(s, REPLY_NOT_SMTP);
+        return in.len;
+    }
     struct slice line;
     size_t taken = 0;
     enum line_status status = line_read(&s->line, in, &line, &taken);
@@ -299,7 +327,7 @@ static size_t command_input(struct session *s, struct slice in)
     case LINE_MORE:
         break;
     case LINE_OK:
-        command_run(s, line);
+        command_run(s, line, taken < in.len);
         break;
     case LINE_BAD:
         session_reply(s, REPLY_BAD_LINE);
@@ -351,8 +379,10 @@ static void session_on_window(struct conn *conn, size_t bytes)
 static void session_on_sent(struct conn *conn)
 {
     struct session *s = CONTAINER_OF(conn, struct session, conn);
-    if (s->is_peer_gone && s->state == SESSION_COMMAND) session_abort(s);
-    else if (s->state == SESSION_COMMAND) conn_read_on(conn);
+    if (s->is_peer_gone && s->state == SESSION_COMMAND)
+        session_abort(s);
+    else if (s->state == SESSION_COMMAND)
+        conn_read_on(conn);
 }
 
 static void session_on_end(struct conn *conn, int err)
@@ -399,8 +429,10 @@ static void session_on_store(struct ring_op *op)
     struct session *s = CONTAINER_OF(op, struct session, store_op);
     s->is_in_store = false;
     receive_on_store(op);
-    if (s->is_closed) session_free(s); /* the connection ended meanwhile */
-    else store_answered(s);
+    if (s->is_closed)
+        session_free(s); /* the connection ended meanwhile */
+    else
+        store_answered(s);
 }
 
 void session_start(struct ingress *ingress, struct ingress_listener *listener, int socket,
@@ -415,7 +447,7 @@ void session_start(struct ingress *ingress, struct ingress_listener *listener, i
     s->id = ingress->session_next++;
     s->state = SESSION_COMMAND;
     s->store_op.done = session_on_store;
-    s->started_ns = s->input_ns = loop_now_ns(ingress->options.loop);
+    s->opened_ns = s->started_ns = s->input_ns = loop_now_ns(ingress->options.loop);
     list_push_back(&ingress->sessions, &s->node);
     ingress->session_count++;
     counter_add(&listener->counters.connections, 1);

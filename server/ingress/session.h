@@ -29,26 +29,28 @@ enum session_state {
 
 struct session {
     struct conn conn;
-    struct list node;            /* of ingress->sessions */
+    struct list node; /* of ingress->sessions */
     struct ingress *ingress;
-    struct transaction *txn;     /* NULL outside of one */
+    struct transaction *txn; /* NULL outside of one */
     struct timer timer;
-    struct ring_op store_op;     /* waits for a block, or for the commit */
+    struct ring_op store_op; /* waits for a block, or for the commit */
     struct endpoint peer;
     uint64_t id;
-    uint64_t started_ns, input_ns;
-    char *helo;                  /* of the last good EHLO or HELO; NULL before */
+    uint64_t opened_ns;  /* the accept */
+    uint64_t started_ns; /* the present state, or command */
+    uint64_t input_ns;   /* the last input */
+    char *helo;          /* of the last good EHLO or HELO; NULL before */
     struct line_reader line;
-    uint32_t messages;           /* accepted in this session */
-    uint32_t errors, junk;       /* since the last accepted message */
+    uint32_t messages;     /* accepted in this session */
+    uint32_t errors, junk; /* since the last accepted message */
     uint16_t listener_index;
-    uint8_t state;               /* enum session_state */
-    uint8_t reply_to;            /* what the next reply answers: enum verb or enum reply_to */
+    uint8_t state;    /* enum session_state */
+    uint8_t reply_to; /* what the next reply answers: enum verb or enum reply_to */
     bool is_esmtp;
-    bool is_in_store;            /* store_op is in flight */
-    bool is_peer_gone;           /* the peer ended its half: close once all is answered */
-    bool is_closed;              /* on_closed() ran: only the queue's answer is waited for */
-    bool is_aborted;             /* conn_close() was called: nothing can be answered */
+    bool is_in_store;  /* store_op is in flight */
+    bool is_peer_gone; /* the peer ended its half: close once all is answered */
+    bool is_closed;    /* on_closed() ran: only the queue's answer is waited for */
+    bool is_aborted;   /* conn_close() was called: nothing can be answered */
 };
 _Static_assert(sizeof(struct session) <= 1024, "an idle session is to stay within 1 KiB");
 
@@ -79,7 +81,7 @@ struct ingress {
     struct histogram accept_duration;
 };
 
-#define SESSION_CLOSING_MS 30000 /* for the last reply to be taken by the peer */
+#define SESSION_CLOSING_MS 30000     /* for the last reply to be taken by the peer */
 #define SESSION_OUTPUT_ROOM_MIN 1024 /* a command is run only when its reply surely fits */
 
 /* Takes `socket`. The limits were checked; the session counts against them until it ends. */

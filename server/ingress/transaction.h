@@ -22,15 +22,16 @@ struct transaction {
     uint32_t recipient_refused; /* RCPT commands that got 4yz or 5yz */
 
     /* From DATA on. */
-    struct put *put;            /* NULL: the message is being discarded up to its end */
-    enum reply_id refusal;      /* why it is discarded; REPLY_NONE: it is not */
+    struct put *put;       /* NULL: the message is being discarded up to its end */
+    enum reply_id refusal; /* why it is discarded; REPLY_NONE: it is not */
     struct data_scanner scanner;
     struct header_scanner header;
-    uint64_t body_bytes;        /* handed to the put so far, the trace field included */
+    uint64_t body_bytes; /* handed to the put so far, the trace field included */
     uint32_t trace_bytes;
     uint64_t data_started_ns, data_ended_ns;
-    bool is_window_open;        /* a block of the put is in the hands of the connection */
-    bool is_end_carried;        /* the end was seen, but the carry is not stored yet */
+    char *window;        /* where the connection fills the put's block next; NULL: it does not */
+    size_t window_bytes; /* room there */
+    bool is_end_carried; /* the end was seen, but the carry is not stored yet */
     uint8_t carry_len;
     char carry[TRANSACTION_CARRY_BYTES];
 };

@@ -1,4 +1,5 @@
-/* command.h - command lines: cutting them out of the input, and their verbs (RFC 5321 4.1.1, 2.3.8).
+/* command.h - command lines: cutting them out of the input, and their verbs (RFC
+ * 5321 4.1.1, 2.3.8).
  *
  * Only CRLF ends a line. A CR or LF that stands alone makes the whole line, up to the CRLF, bad:
  * what follows a bare LF is never read as a command of its own. */
@@ -6,7 +7,7 @@
 
 #include "ring/base/slice.h"
 
-#define COMMAND_LINE_BYTES_MAX 4096   /* RFC 5321 4.5.3.1.4 asks for 512 and more for extensions */
+#define COMMAND_LINE_BYTES_MAX 4096 /* RFC 5321 4.5.3.1.4 asks for 512 and more for extensions */
 #define COMMAND_ENDLESS_BYTES_MAX 65536 /* this much without a CRLF ends the session */
 
 enum line_status {

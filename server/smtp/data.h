@@ -18,9 +18,9 @@ enum data_status { DATA_MORE, DATA_END };
 
 struct data_scanner {
     uint8_t state;
-    uint8_t faults;      /* BITs of enum data_fault so far */
-    bool has_8bit;       /* a byte above 127 so far */
-    uint64_t bytes;      /* taken so far, the end included */
+    uint8_t faults; /* BITs of enum data_fault so far */
+    bool has_8bit;  /* a byte above 127 so far */
+    uint64_t bytes; /* taken so far, the end included */
 };
 
 void data_init(struct data_scanner *s);

@@ -6,7 +6,7 @@
 struct mail_params {
     uint64_t size; /* SIZE=, or 0 */
     bool has_size;
-    bool is_8bit;  /* BODY=8BITMIME */
+    bool is_8bit; /* BODY=8BITMIME */
 };
 
 /* `rest` is what follows the path. Returns REPLY_NONE, or the reply that refuses it: a parameter

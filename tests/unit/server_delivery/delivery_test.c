@@ -77,7 +77,7 @@ TEST(a_large_message_is_relayed_byte_for_byte)
     size_t len = 0, cap = 1500000;
     char *text = xmalloc(cap + 64);
     while (len < cap)
-        len += (size_t)sprintf(text + len, "%s line %zu\r\n", len % 7 == 0 ? ".." : "x", len);
+        len += (size_t)snprintf(text + len, 64, "%s line %zu\r\n", len % 7 == 0 ? ".." : "x", len);
     world_send(p.w, slice_of(text, len), "a@smtp.test");
     WORLD_WAIT(p.w, WORLD_RESULTS(p.w) == 1);
     stop_pair(&p);
@@ -173,7 +173,8 @@ TEST(many_recipients_go_in_several_transactions)
     char recipients[128 * 24] = "";
     size_t len = 0;
     for (unsigned i = 0; i < 120; i++)
-        len += (size_t)sprintf(recipients + len, "%suser%u@smtp.test", i > 0 ? " " : "", i);
+        len += (size_t)snprintf(recipients + len, sizeof(recipients) - len, "%suser%u@smtp.test",
+                                i > 0 ? " " : "", i);
     world_send(p.w, BODY, recipients);
     WORLD_WAIT(p.w, WORLD_COUNT(p.w, attempts_delivered) == 120);
     WORLD_WAIT(p.w, world_look(p.w).messages == 0);
