@@ -24,6 +24,10 @@
 
 #define CONN_OUTPUT_BYTES 4096    /* one output buffer */
 #define CONN_KEPT_BYTES_MAX 65536 /* above this much kept input, receiving pauses */
+/* Above so much of all connections of a host, those that keep more than CONN_KEPT_FAIR_BYTES pause
+ * as well. */
+#define CONN_HOST_KEPT_BYTES_MAX (16u << 20)
+#define CONN_KEPT_FAIR_BYTES 8192
 
 #define CONN_UNTAKEN_MS 1000
 
@@ -98,6 +102,11 @@ void conn_send_pieces(struct conn *conn, const struct iovec *pieces, uint32_t co
 /* True when nothing appended is unsent. */
 bool conn_is_flushed(const struct conn *conn);
 
+/* True when input is kept that was not taken yet. Inside on_input(): before this call. */
+static inline bool conn_has_kept(const struct conn *conn)
+{
+    return conn->kept_len > 0;
+}
 /* Shows kept input to on_input() again, in this turn, after the owner's call has returned. */
 void conn_read_on(struct conn *conn);
 /* Directs the stream into `into` until `bytes` are there or the window is closed; kept input is

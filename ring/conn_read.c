@@ -211,7 +211,8 @@ static void start_receive(struct conn *conn, enum conn_receiving what)
 void conn_receive_next(struct conn *conn)
 {
     if (conn->life == LIFE_CLOSING || conn->end != END_NONE) return;
-    bool is_paused = conn->kept_len > CONN_KEPT_BYTES_MAX;
+    bool is_host_full = conn->host->kept_bytes > CONN_HOST_KEPT_BYTES_MAX;
+    bool is_paused = conn->kept_len > (is_host_full ? CONN_KEPT_FAIR_BYTES : CONN_KEPT_BYTES_MAX);
     bool wants_inputs = conn->window == NULL && !is_paused;
     if (conn->receiving == RECEIVING_INPUTS && !wants_inputs && !conn->is_recv_canceled) {
         conn->is_recv_canceled = true;

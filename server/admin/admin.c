@@ -5,6 +5,7 @@
 #include "server/admin/admin.h"
 
 #include "ring/base/memory.h"
+#include "server/admin/json_text.h"
 #include "server/admin/metrics.h"
 #include "server/admin/queue_json.h"
 
@@ -19,6 +20,7 @@
 #define ADMIN_BACKLOG 64
 #define ADMIN_TIMEOUT_S 10
 #define QUEUE_PAGE_DEFAULT 100
+#define RELOAD_LOG_BYTES 65536
 
 struct admin_address {
     struct MHD_Daemon *daemon;
@@ -95,10 +97,12 @@ static struct answer post_reload(struct admin *admin, struct MHD_Connection *con
 {
     (void)connection;
     struct config_problems problems = {0};
+    log_thread_start(RELOAD_LOG_BYTES); /* this thread is not ours */
     int err = admin->source.reload(admin->source.owner, &problems);
+    log_thread_stop();
     json_t *root = json_object(), *lines = json_array();
     for (size_t i = 0; i < problems.count; i++)
-        json_array_append_new(lines, json_string(problems.lines[i]));
+        json_array_append_new(lines, json_text(slice_of_cstr(problems.lines[i])));
     json_object_set_new(root, "ok", json_boolean(err == 0));
     json_object_set_new(root, "problems", lines);
     struct answer answer = {err == 0 ? MHD_HTTP_OK : MHD_HTTP_UNPROCESSABLE_CONTENT,

@@ -150,6 +150,9 @@ static const char *stage_of(enum reply_id id)
     case REPLY_TOO_MANY_HOPS:
     case REPLY_HEADER_TOO_BIG:
     case REPLY_TOO_SLOW:
+    case REPLY_TOO_BIG:
+    case REPLY_STORAGE_FULL:
+    case REPLY_STORE_FAILED:
         return "data";
     default:
         return "command";

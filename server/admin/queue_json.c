@@ -2,6 +2,7 @@
 #include "server/admin/queue_json.h"
 
 #include "ring/base/memory.h"
+#include "server/admin/json_text.h"
 
 #include <jansson.h>
 #include <stdlib.h>
@@ -18,26 +19,6 @@ struct page {
     struct page_item *items;
     size_t count, cap;
 };
-
-/* Bytes of a peer as JSON text: what is not UTF-8 is taken as Latin-1, so that nothing is lost. */
-static json_t *json_of(struct slice s)
-{
-    json_t *value = json_stringn(s.data, s.len);
-    if (value != NULL) return value;
-    char *text = xmalloc(2 * s.len + 1);
-    size_t len = 0;
-    for (size_t i = 0; i < s.len; i++) {
-        unsigned char c = (unsigned char)s.data[i];
-        if (c >= 0x80) {
-            text[len++] = (char)(0xc0 | (c >> 6));
-            c = 0x80 | (c & 0x3f);
-        }
-        text[len++] = (char)c;
-    }
-    value = json_stringn(text, len);
-    free(text);
-    return value;
-}
 
 /* null for 0: there is no such time. */
 static json_t *json_of_time(uint64_t wall_ms)
@@ -60,11 +41,11 @@ static json_t *json_of_recipient(const struct recipient *recipient)
     };
     bool is_queued = recipient->state == RECIPIENT_QUEUED;
     json_t *json = json_object();
-    json_object_set_new(json, "address", json_of(recipient->address));
+    json_object_set_new(json, "address", json_text(recipient->address));
     json_object_set_new(json, "state", json_string(states[recipient->state]));
     json_object_set_new(json, "attempts", json_integer(recipient->attempts));
     json_object_set_new(json, "next", json_of_time(is_queued ? recipient->next_ms : 0));
-    json_object_set_new(json, "reply", json_of(recipient->reply));
+    json_object_set_new(json, "reply", json_text(recipient->reply));
     return json;
 }
 
@@ -87,10 +68,10 @@ static void on_item(void *owner, enum queue_item_state state, uint64_t due_ms,
     json_object_set_new(json, "received", json_of_time(envelope->received_ms));
     json_object_set_new(json, "due", json_of_time(state == ITEM_QUEUED ? due_ms : 0));
     json_object_set_new(json, "size", json_integer((json_int_t)message->body_bytes));
-    json_object_set_new(json, "sender", json_of(envelope->sender));
-    json_object_set_new(json, "client", json_of(envelope->client));
-    json_object_set_new(json, "helo", json_of(envelope->helo));
-    json_object_set_new(json, "listener", json_of(envelope->listener));
+    json_object_set_new(json, "sender", json_text(envelope->sender));
+    json_object_set_new(json, "client", json_text(envelope->client));
+    json_object_set_new(json, "helo", json_text(envelope->helo));
+    json_object_set_new(json, "listener", json_text(envelope->listener));
     for (uint32_t i = 0; i < envelope->recipient_count; i++)
         json_array_append_new(recipients, json_of_recipient(&envelope->recipients[i]));
     json_object_set_new(json, "recipients", recipients);

@@ -11,6 +11,9 @@
 
 #include <stdio.h>
 
+/* Of all listeners and the admin together: every core waits for connections on each. */
+#define CONFIG_ADDRESSES_MAX 16
+
 enum listener_service { SERVICE_MX };
 enum newline_policy { NEWLINE_REJECT, NEWLINE_NORMALIZE };
 enum log_format_choice { LOG_FORMAT_AUTO, LOG_FORMAT_TEXT, LOG_FORMAT_JSON };

@@ -51,6 +51,11 @@ static bool check_unbound(struct reading *r, const struct node *node,
             return false;
         }
     }
+    if (r->bound.count == CONFIG_ADDRESSES_MAX) {
+        report_add(r->report, &node->place, "at most %d addresses can be listened on",
+                   CONFIG_ADDRESSES_MAX);
+        return false;
+    }
     size_t count = ++r->bound.count;
     r->bound.addresses = xrealloc(r->bound.addresses, count * sizeof(*r->bound.addresses));
     r->bound.places = xrealloc(r->bound.places, count * sizeof(*r->bound.places));

@@ -6,6 +6,7 @@
  * core's own thread, after the loop has stopped. */
 #include "server/core/core.h"
 
+#include "ring/base/clock.h"
 #include "ring/base/memory.h"
 #include "ring/mailbox.h"
 
@@ -15,6 +16,7 @@
 
 #define SUBMISSION_COUNT 4096
 #define INPUT_COUNT 256
+#define REFUSALS_MAX 256 /* connections that are being told 421, besides the sessions */
 #define LOG_SINK_BYTES (1u << 20)
 #define LARGE_RESERVE_DIVISOR 4
 #define MEMORY_MESSAGES_MAX (DELIVERY_MESSAGES_MAX * 2)
@@ -44,6 +46,7 @@ struct core {
 
     struct mail drain_mail;
     uint64_t drain_timeout_ms;
+    uint64_t drain_started_ns;
     bool is_draining;
 };
 
@@ -76,12 +79,15 @@ static void on_delivery_stopped(void *owner)
 static void on_ingress_drained(void *owner)
 {
     struct core *core = owner;
-    delivery_stop(core->delivery, core->drain_timeout_ms, on_delivery_stopped, core);
+    uint64_t passed_ms = (loop_now_ns(core->loop) - core->drain_started_ns) / NS_PER_MS;
+    uint64_t left_ms = core->drain_timeout_ms - MIN(passed_ms, core->drain_timeout_ms);
+    delivery_stop(core->delivery, left_ms, on_delivery_stopped, core);
 }
 
 static void on_drain(struct mail *mail)
 {
     struct core *core = CONTAINER_OF(mail, struct core, drain_mail);
+    core->drain_started_ns = loop_now_ns(core->loop);
     ingress_drain(core->ingress, core->drain_timeout_ms, on_ingress_drained);
 }
 
@@ -161,6 +167,7 @@ static int open_halves(struct core *core)
         .shared = options->shared,
         .core_index = options->index,
         .core_count = options->count,
+        .session_count_max = options->session_count_max,
         .on_message = on_message,
         .on_spill = on_spill,
         .owner = core,
@@ -180,7 +187,7 @@ static int open_all(struct core *core)
 {
     const struct loop_options options = {
         .submission_count = SUBMISSION_COUNT,
-        .socket_count_max = core->options.socket_count_max,
+        .socket_count_max = core->options.session_count_max + REFUSALS_MAX,
         .input_count = INPUT_COUNT,
     };
     int err = loop_create(&options, &core->loop, core->why, core->why_cap);

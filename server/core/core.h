@@ -22,7 +22,7 @@ struct core_options {
     const struct ingress_shared *shared;
     struct delivery_slots *slots;
     struct endpoint *addresses; /* as ingress_listen() wants them; filled in by the first core */
-    uint32_t socket_count_max;
+    uint32_t session_count_max;
     /* The queue of this core cannot go on (queue_options.on_fatal). Runs on the core. */
     void (*on_fatal)(void *owner, int err);
     /* The core has gone over to another generation; its loop has ended after a drain: on the core.

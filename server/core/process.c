@@ -122,6 +122,21 @@ static void add_problem(struct config_problems *problems, const char *text)
     problems->lines[problems->count++] = xstrdup(text);
 }
 
+/* False when the process failed meanwhile: a core that is gone answers no more. */
+static bool wait_reconfigured(struct process *process)
+{
+    pthread_mutex_lock(&process->lock);
+    while (process->reconfigured_count < process->core_count && !get_flag(&process->is_failed)) {
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_sec++;
+        pthread_cond_timedwait(&process->changed, &process->lock, &until);
+    }
+    bool is_done = process->reconfigured_count == process->core_count;
+    pthread_mutex_unlock(&process->lock);
+    return is_done;
+}
+
 static void put_in_place(struct process *process, struct config *next)
 {
     struct generation *old = process->generation;
@@ -129,12 +144,8 @@ static void put_in_place(struct process *process, struct config *next)
     process->reconfigured_count = 0;
     for (unsigned i = 0; i < process->core_count; i++)
         core_reconfigure(process->cores[i], process->generation);
-    pthread_mutex_lock(&process->lock);
-    while (process->reconfigured_count < process->core_count)
-        pthread_cond_wait(&process->changed, &process->lock);
-    pthread_mutex_unlock(&process->lock);
     log_set_level(next->log.level);
-    generation_destroy(old);
+    if (wait_reconfigured(process)) generation_destroy(old); /* else the process is ending */
 }
 
 static int reload_locked(struct process *process, struct config_problems *problems)
@@ -163,7 +174,7 @@ static int process_reload(void *owner, struct config_problems *problems)
     struct process *process = owner;
     pthread_mutex_lock(&process->reload_lock);
     int err = reload_locked(process, problems);
-    set_flag(&process->is_reload_good, err == 0);
+    if (err != -ERR_CANCELED) set_flag(&process->is_reload_good, err == 0);
     pthread_mutex_unlock(&process->reload_lock);
     for (size_t i = 0; i < problems->count; i++)
         log_text(LOG_ERROR, "reload_problem", "%s", problems->lines[i]);
@@ -239,8 +250,9 @@ static int probe_addresses(const struct config *config, char *why, size_t why_ca
     return 0;
 }
 
-/* Raises the soft limit of descriptors and returns how many sockets a core may have. */
-static uint32_t socket_limit(const struct config *config)
+/* Raises the soft limit of descriptors and returns how many sessions a core may have: any core may
+ * get all of them. Their sockets are in the ring's table, whose size that limit bounds. */
+static uint32_t session_limit(const struct config *config)
 {
     struct rlimit files;
     getrlimit(RLIMIT_NOFILE, &files);
@@ -284,7 +296,7 @@ static void open_shared(struct process *process, const struct config *config)
 
 static int start_cores(struct process *process, const struct config *config, char *why)
 {
-    uint32_t socket_count_max = socket_limit(config);
+    uint32_t session_count_max = session_limit(config);
     process->cores = xcalloc(config->node.cores, sizeof(struct core *));
     process->views = xcalloc(config->node.cores, sizeof(*process->views));
     for (unsigned i = 0; i < config->node.cores; i++) {
@@ -296,7 +308,7 @@ static int start_cores(struct process *process, const struct config *config, cha
             .shared = &process->shared,
             .slots = process->slots,
             .addresses = process->addresses,
-            .socket_count_max = socket_count_max,
+            .session_count_max = session_count_max,
             .on_fatal = on_fatal,
             .on_reconfigured = on_reconfigured,
             .on_stopped = on_stopped,
@@ -481,9 +493,9 @@ static void run(struct process *process)
 
 static void drain(struct process *process)
 {
+    begin_drain(process); /* from here on no reload replaces the configuration */
     uint64_t delay_ms = process->generation->config->drain_delay_ms;
     uint64_t until_ns = clock_monotonic_ns() + delay_ms * NS_PER_MS;
-    begin_drain(process);
     for (;;) {
         uint64_t now_ns = clock_monotonic_ns();
         if (now_ns >= until_ns) break;

@@ -58,6 +58,7 @@ void cmd_data(struct session *s, const struct command *command)
     }
     struct transaction *txn = s->txn;
     write_trace(s);
+    txn->is_normalizing = session_config(s)->bare_newline == NEWLINE_NORMALIZE;
     data_init(&txn->scanner);
     header_init(&txn->header);
     txn->data_started_ns = loop_now_ns(s->conn.host->loop);

@@ -20,6 +20,25 @@ static enum reply_id mail_check(struct session *s, const struct command *command
     return REPLY_NONE;
 }
 
+/* False when memory is out. */
+static bool open_transaction(struct session *s, const struct mailbox_address *sender,
+                             const struct mail_params *params)
+{
+    struct transaction *txn = transaction_create(&s->ingress->transactions_slab);
+    if (txn == NULL) return false;
+    txn->params = *params;
+    if (sender->address.len > 0) {
+        char *copy = arena_copy(&txn->arena, sender->address.data, sender->address.len);
+        if (copy == NULL) {
+            transaction_destroy(&s->ingress->transactions_slab, txn);
+            return false;
+        }
+        txn->sender = slice_of(copy, sender->address.len);
+    }
+    s->txn = txn;
+    return true;
+}
+
 void cmd_mail(struct session *s, const struct command *command)
 {
     struct mailbox_address sender;
@@ -29,21 +48,12 @@ void cmd_mail(struct session *s, const struct command *command)
         session_end(s, bad);
         return;
     }
-    if (bad == REPLY_NONE) {
-        s->txn = transaction_create(&s->ingress->transactions_slab);
-        if (s->txn == NULL) bad = REPLY_STORAGE_FULL;
-    }
+    if (bad == REPLY_NONE && !open_transaction(s, &sender, &params)) bad = REPLY_STORAGE_FULL;
     if (bad != REPLY_NONE) {
+        s->junk++;
         session_log_rejected(s, bad, (struct slice){0});
         session_reply(s, bad);
         return;
-    }
-    struct transaction *txn = s->txn;
-    txn->params = params;
-    if (sender.address.len > 0) {
-        char *copy = arena_copy(&txn->arena, sender.address.data, sender.address.len);
-        ASSERT(copy != NULL); /* the first allocation of the arena, of bounded size */
-        txn->sender = slice_of(copy, sender.address.len);
     }
     session_reply(s, REPLY_SENDER_OK);
 }

@@ -1,6 +1,10 @@
 /* cmd_rcpt.c - RCPT TO (RFC 5321 4.1.1.3): who may be written to is what the routes say. */
 #include "server/ingress/session.h"
 
+/* In one transaction. A list that is longer than we take gets 452 for its rest and comes again
+ * (RFC 5321 4.5.3.1.10); one that never ends is no list. */
+#define RECIPIENTS_REFUSED_MAX 10000
+
 /* Sets *route_out when a route refuses the recipient with a reply of its own. */
 static enum reply_id rcpt_check(struct session *s, const struct command *command,
                                 struct mailbox_address *recipient,
@@ -58,10 +62,18 @@ void cmd_rcpt(struct session *s, const struct command *command)
         reject_by_route(s, refusing, recipient.address);
         return;
     }
-    if (bad == REPLY_NONE && transaction_add(s->txn, &recipient) == ADD_NO_MEMORY)
-        bad = REPLY_TOO_MANY_RECIPIENTS;
+    if (bad == REPLY_NONE) {
+        enum add_status status = transaction_add(s->txn, &recipient);
+        if (status == ADD_NO_MEMORY) bad = REPLY_TOO_MANY_RECIPIENTS;
+        if (status == ADD_DUPLICATE) s->txn->recipient_refused++;
+    } else if (s->txn != NULL) {
+        s->txn->recipient_refused++;
+    }
+    if (s->txn != NULL && s->txn->recipient_refused > RECIPIENTS_REFUSED_MAX) {
+        session_end(s, REPLY_TOO_MANY_COMMANDS);
+        return;
+    }
     if (bad != REPLY_NONE) {
-        if (s->txn != NULL) s->txn->recipient_refused++;
         session_log_rejected(s, bad, recipient.address);
         session_reply(s, bad);
         return;

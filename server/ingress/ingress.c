@@ -8,6 +8,7 @@
 #define LISTEN_BACKLOG 4096 /* the kernel cuts it to net.core.somaxconn */
 #define SESSIONS_PER_CHUNK 64
 #define TRANSACTIONS_PER_CHUNK 64
+#define SESSION_ID_BITS 12 /* sessions a millisecond, before ids run ahead of the clock */
 
 static void on_drained(struct ring_op *op)
 {
@@ -25,18 +26,10 @@ static void on_drain_timer(struct timer *timer)
     }
 }
 
-static size_t connections_max(const struct config *config)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < config->listener_count; i++)
-        count += config->listeners[i].limits.connections;
-    return count;
-}
-
 struct ingress *ingress_create(const struct ingress_options *options)
 {
     struct ingress *ingress = xcalloc(1, sizeof(*ingress));
-    size_t sessions_max = connections_max(options->config);
+    size_t sessions_max = options->session_count_max;
     ingress->options = *options;
     /* Output being sent and output being written: two buffers a connection at most. */
     conn_host_init(&ingress->host, options->loop, 2 * sessions_max);
@@ -47,8 +40,7 @@ struct ingress *ingress_create(const struct ingress_options *options)
     timer_init(&ingress->drain_timer, on_drain_timer);
     ingress->drained_op.done = on_drained;
     /* Ids of sessions name them in the log: unique over cores and, nearly, over restarts. */
-    ingress->session_next =
-        (loop_wall_ms(options->loop) << 20) | ((uint64_t)options->core_index << 56);
+    ingress->session_next = (loop_wall_ms(options->loop) << SESSION_ID_BITS) + options->core_index;
     ingress->listener_count = options->config->listener_count;
     ingress->listeners = xcalloc(ingress->listener_count, sizeof(*ingress->listeners));
     for (size_t i = 0; i < ingress->listener_count; i++) {
@@ -82,6 +74,8 @@ static void refuse(struct ingress_listener *listener, int socket, enum reply_id 
     struct refusal *refusal = xcalloc(1, sizeof(*refusal));
     struct slice line = reply_line(id);
     counter_add(&listener->counters.rejections[id], 1);
+    counter_add(&listener->counters.replies[REPLY_TO_CONNECT][ingress_code_index(reply_code(id))],
+                1);
     refusal->loop = listener->ingress->options.loop;
     refusal->socket = socket;
     refusal->send_op.done = refusal_on_sent;
@@ -111,14 +105,27 @@ static bool let_in(struct ingress_listener *listener, const struct endpoint *pee
     return true;
 }
 
+static void leave(struct ingress_listener *listener, const struct endpoint *peer)
+{
+    const struct ingress_shared *shared = listener->ingress->options.shared;
+    __atomic_fetch_sub(&shared->listener_connections[listener->index], 1, __ATOMIC_RELAXED);
+    clients_leave(shared->clients, peer);
+}
+
 static void on_accepted(void *owner, int socket, const struct endpoint *peer)
 {
     struct ingress_listener *listener = owner;
+    struct ingress *ingress = listener->ingress;
     enum reply_id refusal = REPLY_SHUTTING_DOWN;
-    if (listener->ingress->is_draining || !let_in(listener, peer, &refusal))
+    if (ingress->is_draining || !let_in(listener, peer, &refusal)) {
         refuse(listener, socket, refusal);
-    else
-        session_start(listener->ingress, listener, socket, peer);
+        return;
+    }
+    bool has_room = ingress->session_count < ingress->options.session_count_max;
+    if (has_room && session_start(ingress, listener, socket, peer)) return;
+    counter_add(&listener->counters.refused_resources, 1);
+    leave(listener, peer);
+    refuse(listener, socket, REPLY_NO_RESOURCES);
 }
 
 int ingress_listen(struct ingress *ingress, struct endpoint *addresses,

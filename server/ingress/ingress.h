@@ -24,6 +24,7 @@ enum reply_to {
 /* The codes that replies can have; others (of `reject` routes) are counted by their first digit. */
 enum { REPLY_CODE_COUNT = 27 };
 extern const uint16_t ingress_codes[REPLY_CODE_COUNT];
+unsigned ingress_code_index(unsigned code);
 
 struct ingress_listener_counters {
     struct counter connections; /* open now */
@@ -47,6 +48,7 @@ struct ingress_options {
     const struct routing *routing;
     const struct ingress_shared *shared;
     unsigned core_index, core_count;
+    uint32_t session_count_max; /* on this core; more are told 421 4.3.0 */
     void (*on_message)(void *owner, struct message *message); /* takes it */
     void (*on_spill)(void *owner); /* a message was stored and is not in memory */
     void *owner;

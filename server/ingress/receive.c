@@ -61,8 +61,7 @@ static enum reply_id find_fault(const struct session *s)
     const struct config_listener *config = session_config(s);
     uint8_t newlines = DATA_BARE_CR | DATA_BARE_LF;
     if (txn->scanner.faults & DATA_NUL) return REPLY_NUL_IN_MESSAGE;
-    if (config->bare_newline == NEWLINE_REJECT && (txn->scanner.faults & newlines) != 0)
-        return REPLY_BARE_NEWLINE;
+    if (!txn->is_normalizing && (txn->scanner.faults & newlines) != 0) return REPLY_BARE_NEWLINE;
     if (txn->header.received_count >= HEADER_RECEIVED_MAX) return REPLY_TOO_MANY_HOPS;
     if (txn->header.bytes > HEADER_BYTES_MAX) return REPLY_HEADER_TOO_BIG;
     if (txn->scanner.bytes > config->limits.message_size + 3) return REPLY_TOO_BIG;
@@ -79,13 +78,12 @@ static void refuse(struct session *s, enum reply_id id)
     txn->put = NULL;
 }
 
-/* `text` has been looked at and stands in the put's memory. */
-static void after_scan(struct session *s, struct slice text, enum data_status status)
+/* `bytes` have been looked at and stand in the put's memory. */
+static void after_scan(struct session *s, size_t bytes, enum data_status status)
 {
     struct transaction *txn = s->txn;
-    if (!txn->header.is_over) header_scan(&txn->header, text);
-    queue_put_advance(txn->put, text.len);
-    txn->body_bytes += text.len;
+    queue_put_advance(txn->put, bytes);
+    txn->body_bytes += bytes;
     enum reply_id fault = find_fault(s);
     if (fault != REPLY_NONE) refuse(s, fault);
     if (status == DATA_END) end_of_data(s);
@@ -180,7 +178,7 @@ size_t receive_input(struct session *s, struct slice in)
 {
     struct transaction *txn = s->txn;
     if (txn->put == NULL) return receive_discard(s, in);
-    if (session_config(s)->bare_newline == NEWLINE_NORMALIZE) return receive_normalized(s, in);
+    if (txn->is_normalizing) return receive_normalized(s, in);
 
     size_t room;
     char *space = queue_put_space(txn->put, &room);
@@ -196,7 +194,8 @@ size_t receive_input(struct session *s, struct slice in)
     enum data_status status =
         data_scan(&txn->scanner, slice_of(in.data, MIN(in.len, room)), &taken);
     memcpy(space, in.data, taken);
-    after_scan(s, slice_of(in.data, taken), status);
+    if (!txn->header.is_over) header_scan(&txn->header, slice_of(in.data, taken));
+    after_scan(s, taken, status);
     return taken;
 }
 
@@ -209,6 +208,7 @@ void receive_window(struct session *s, size_t bytes)
     size_t taken;
     enum data_status status = data_scan(&txn->scanner, slice_of(space, bytes), &taken);
     if (taken < bytes) conn_unread(&s->conn, slice_of(space + taken, bytes - taken));
+    if (!txn->header.is_over) header_scan(&txn->header, slice_of(space, taken));
 
     txn->window += bytes;
     txn->window_bytes -= bytes;
@@ -218,7 +218,7 @@ void receive_window(struct session *s, size_t bytes)
         if (!is_full) conn_window_close(&s->conn);
         txn->window = NULL;
     }
-    after_scan(s, slice_of(space, taken), status);
+    after_scan(s, taken, status);
     if (!is_full || s->state != SESSION_DATA || txn->put == NULL) return;
     size_t room;
     space = queue_put_space(txn->put, &room);
@@ -303,6 +303,10 @@ static void on_commit(struct session *s, int result)
 
 static void on_space(struct session *s, int result)
 {
+    /* The time that our disk took is not the client's. */
+    uint64_t now_ns = loop_now_ns(s->conn.host->loop);
+    s->txn->data_started_ns += now_ns - s->started_ns;
+    s->input_ns = now_ns;
     session_go(s, SESSION_DATA);
     if (result != 0)
         refuse(s, refusal_of(result));

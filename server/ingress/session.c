@@ -36,7 +36,7 @@ const uint16_t ingress_codes[REPLY_CODE_COUNT] = {
     502, 503, 504, 521, 550, 551, 552, 553, 554, 555, 299, 499, 599,
 };
 
-static unsigned code_index(unsigned code)
+unsigned ingress_code_index(unsigned code)
 {
     for (unsigned i = 0; i < REPLY_CODE_COUNT - 3; i++) {
         if (ingress_codes[i] == code) return i;
@@ -120,6 +120,7 @@ static void session_on_timer(struct timer *timer)
     const struct config_listener *config = session_config(s);
     struct loop *loop = s->conn.host->loop;
     uint64_t now_ns = loop_now_ns(loop);
+    s->reply_to = REPLY_TO_NOTHING; /* whatever is said here was not asked for */
     uint64_t limit_ms = config->timeouts.command_ms, from_ns = s->started_ns;
 
     switch ((enum session_state)s->state) {
@@ -153,7 +154,7 @@ static void session_on_timer(struct timer *timer)
 
 static void count_reply(struct session *s, unsigned code)
 {
-    counter_add(&session_counters(s)->replies[s->reply_to][code_index(code)], 1);
+    counter_add(&session_counters(s)->replies[s->reply_to][ingress_code_index(code)], 1);
 }
 
 static void write_reply(struct session *s, struct slice line)
@@ -175,10 +176,8 @@ static bool count_error(struct session *s)
 void session_reply(struct session *s, enum reply_id id)
 {
     unsigned code = reply_code(id);
-    if (code >= 400) {
-        counter_add(&session_counters(s)->rejections[id], 1);
-        if (code >= 500 && !count_error(s)) return;
-    }
+    if (code >= 500 && !count_error(s)) return;
+    if (code >= 400) counter_add(&session_counters(s)->rejections[id], 1);
     count_reply(s, code);
     write_reply(s, reply_line(id));
 }
@@ -194,9 +193,11 @@ void session_end(struct session *s, enum reply_id id)
 {
     if (s->state == SESSION_CLOSING || s->is_aborted) return;
     counter_add(&session_counters(s)->rejections[id], 1);
-    count_reply(s, reply_code(id));
-    if (conn_output_room(&s->conn) >= reply_line(id).len) write_reply(s, reply_line(id));
-    if (s->is_aborted) return;
+    if (conn_output_room(&s->conn) >= reply_line(id).len) {
+        count_reply(s, reply_code(id));
+        write_reply(s, reply_line(id));
+        if (s->is_aborted) return;
+    }
     session_log_rejected(s, id, (struct slice){0});
     session_drop_transaction(s);
     session_go(s, SESSION_CLOSING);
@@ -303,11 +304,11 @@ static void command_run(struct session *s, struct slice line, bool has_more)
         session_end(s, REPLY_SHUTTING_DOWN);
         return;
     }
-    if (is_junk(command.verb) && ++s->junk > session_config(s)->limits.junk_commands) {
+    if (is_junk(command.verb)) s->junk++;
+    if (s->junk > session_config(s)->limits.junk_commands && command.verb != VERB_QUIT) {
         session_end(s, REPLY_TOO_MANY_COMMANDS);
         return;
     }
-    s->started_ns = loop_now_ns(s->conn.host->loop); /* the next command has its whole time */
     run_command(s, &command);
 }
 
@@ -323,6 +324,8 @@ static size_t command_input(struct session *s, struct slice in)
     size_t taken = 0;
     enum line_status status = line_read(&s->line, in, &line, &taken);
     s->reply_to = VERB_UNKNOWN;
+    if (status != LINE_MORE && status != LINE_SKIPPED)
+        s->started_ns = s->input_ns; /* the next command has its whole time */
     switch (status) {
     case LINE_MORE:
         break;
@@ -354,6 +357,22 @@ static size_t closing_input(struct session *s, struct slice in)
 
 /* --- what the connection tells --- */
 
+/* What every event of a session ends with. `has_input`: more input is at hand that could still be
+ * taken; without it, a peer that ended its half will bring no more. */
+static void event_end(struct session *s, bool has_input)
+{
+    if (s->state == SESSION_CLOSING || s->is_aborted) return;
+    if (s->ingress->is_draining && s->state == SESSION_COMMAND) {
+        s->reply_to = REPLY_TO_NOTHING;
+        session_end(s, REPLY_SHUTTING_DOWN);
+        return;
+    }
+    conn_flush(&s->conn);
+    bool waits_for_peer = states[s->state].input != NULL;
+    if (s->is_peer_gone && waits_for_peer && !has_input && conn_is_flushed(&s->conn))
+        session_abort(s);
+}
+
 static size_t session_on_input(struct conn *conn, struct slice in)
 {
     struct session *s = CONTAINER_OF(conn, struct session, conn);
@@ -364,7 +383,7 @@ static size_t session_on_input(struct conn *conn, struct slice in)
         if (count == 0) break;
         taken += count;
     }
-    if (s->state != SESSION_CLOSING) conn_flush(conn);
+    event_end(s, false);
     return taken;
 }
 
@@ -373,23 +392,22 @@ static void session_on_window(struct conn *conn, size_t bytes)
     struct session *s = CONTAINER_OF(conn, struct session, conn);
     s->input_ns = loop_now_ns(conn->host->loop);
     if (s->state == SESSION_DATA) receive_window(s, bytes);
-    if (s->state != SESSION_CLOSING) conn_flush(conn);
+    event_end(s, true); /* what was put back is shown next, or the next window is filled */
 }
 
 static void session_on_sent(struct conn *conn)
 {
     struct session *s = CONTAINER_OF(conn, struct session, conn);
-    if (s->is_peer_gone && s->state == SESSION_COMMAND)
-        session_abort(s);
-    else if (s->state == SESSION_COMMAND)
-        conn_read_on(conn);
+    bool has_input = conn_has_kept(conn);
+    if (s->state == SESSION_COMMAND && has_input) conn_read_on(conn);
+    event_end(s, has_input);
 }
 
 static void session_on_end(struct conn *conn, int err)
 {
     struct session *s = CONTAINER_OF(conn, struct session, conn);
-    bool is_answer_due = s->state == SESSION_COMMIT || !conn_is_flushed(conn);
-    if (err == 0 && is_answer_due && s->state != SESSION_CLOSING) {
+    bool is_in_queue = s->state == SESSION_COMMIT || s->state == SESSION_SPACE;
+    if (err == 0 && (is_in_queue || !conn_is_flushed(conn)) && s->state != SESSION_CLOSING) {
         s->is_peer_gone = true; /* only its sending half: what was asked is still answered */
         return;
     }
@@ -409,19 +427,12 @@ static const struct conn_handler session_handler = {
     .on_closed = session_on_closed,
 };
 
-/* Returns the receiving session to its next command after the queue has answered. */
+/* Goes on with what was pipelined behind the message. */
 static void store_answered(struct session *s)
 {
-    if (s->state == SESSION_CLOSING || s->is_aborted) return;
-    conn_flush(&s->conn);
-    if (s->is_peer_gone) {
-        if (conn_is_flushed(&s->conn)) session_abort(s); /* else on_sent() does */
-    } else if (s->ingress->is_draining && s->state == SESSION_COMMAND) {
-        s->reply_to = REPLY_TO_NOTHING;
-        session_end(s, REPLY_SHUTTING_DOWN);
-    } else {
-        conn_read_on(&s->conn);
-    }
+    bool has_input = conn_has_kept(&s->conn);
+    if (s->state != SESSION_CLOSING && !s->is_aborted && has_input) conn_read_on(&s->conn);
+    event_end(s, has_input);
 }
 
 static void session_on_store(struct ring_op *op)
@@ -435,16 +446,17 @@ static void session_on_store(struct ring_op *op)
         store_answered(s);
 }
 
-void session_start(struct ingress *ingress, struct ingress_listener *listener, int socket,
+bool session_start(struct ingress *ingress, struct ingress_listener *listener, int socket,
                    const struct endpoint *peer)
 {
     struct session *s = slab_get(&ingress->sessions_slab);
-    ASSERT(s != NULL); /* the limits of the listeners bound their number */
+    if (s == NULL) return false;
     memset(s, 0, sizeof(*s));
     s->ingress = ingress;
     s->listener_index = listener->index;
     s->peer = *peer;
-    s->id = ingress->session_next++;
+    s->id = ingress->session_next;
+    ingress->session_next += ingress->options.core_count;
     s->state = SESSION_COMMAND;
     s->store_op.done = session_on_store;
     s->opened_ns = s->started_ns = s->input_ns = loop_now_ns(ingress->options.loop);
@@ -462,13 +474,9 @@ void session_start(struct ingress *ingress, struct ingress_listener *listener, i
     buf_append_cstr(&banner, ingress->options.config->node.hostname);
     buf_append_cstr(&banner, " ESMTP Postern\r\n");
     s->reply_to = REPLY_TO_CONNECT;
-    if (conn_output_room(&s->conn) < SESSION_OUTPUT_ROOM_MIN) {
-        counter_add(&listener->counters.refused_resources, 1);
-        session_abort(s);
-        return;
-    }
     session_reply_text(s, 220, buf_slice(&banner));
-    conn_flush(&s->conn);
+    event_end(s, false);
+    return true;
 }
 
 void session_drain(struct session *s)

@@ -84,9 +84,10 @@ struct ingress {
 #define SESSION_CLOSING_MS 30000     /* for the last reply to be taken by the peer */
 #define SESSION_OUTPUT_ROOM_MIN 1024 /* a command is run only when its reply surely fits */
 
-/* Takes `socket`. The limits were checked; the session counts against them until it ends. */
-void session_start(struct ingress *ingress, struct ingress_listener *listener, int socket,
-                   const struct endpoint *peer);
+/* Takes `socket`. The limits were checked; the session counts against them until it ends. False,
+ * with nothing taken, when memory is out. */
+MUST_USE bool session_start(struct ingress *ingress, struct ingress_listener *listener, int socket,
+                            const struct endpoint *peer);
 /* The server shuts down: 421 now, or after the message that is being received. */
 void session_drain(struct session *s);
 /* Ends it now. */

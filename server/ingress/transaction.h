@@ -19,7 +19,7 @@ struct transaction {
     struct recipient *recipients;
     uint64_t *recipient_hashes;
     uint32_t recipient_count, recipient_cap;
-    uint32_t recipient_refused; /* RCPT commands that got 4yz or 5yz */
+    uint32_t recipient_refused; /* RCPT commands that got 4yz or 5yz, or named one again */
 
     /* From DATA on. */
     struct put *put;       /* NULL: the message is being discarded up to its end */
@@ -31,6 +31,7 @@ struct transaction {
     uint64_t data_started_ns, data_ended_ns;
     char *window;        /* where the connection fills the put's block next; NULL: it does not */
     size_t window_bytes; /* room there */
+    bool is_normalizing; /* as configured when DATA came */
     bool is_end_carried; /* the end was seen, but the carry is not stored yet */
     uint8_t carry_len;
     char carry[TRANSACTION_CARRY_BYTES];
