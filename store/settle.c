@@ -57,7 +57,7 @@ static void submit_delete(struct stored *stored)
 {
     stored->job.kind = JOB_DELETE;
     stored->job.done = on_deleted;
-    shard_submit(stored->message.shard, &stored->job);
+    shard_submit_lazily(stored->message.shard, &stored->job);
 }
 
 /* --- keeping --- */

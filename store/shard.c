@@ -47,6 +47,30 @@ void shard_submit(struct shard *shard, struct job *job)
     queue_note_work(shard->queue);
 }
 
+void shard_hurry(struct shard *shard)
+{
+    job_list_append(&shard->outbox, &shard->lazy);
+    shard->lazy_count = 0;
+    timer_disarm(&shard->lazy_timer);
+    queue_note_work(shard->queue);
+}
+
+static void on_lazy_timer(struct timer *timer)
+{
+    struct shard *shard = CONTAINER_OF(timer, struct shard, lazy_timer);
+    shard_hurry(shard);
+}
+
+void shard_submit_lazily(struct shard *shard, struct job *job)
+{
+    ASSERT(job->done != NULL);
+    shard->jobs_inflight++;
+    job_list_add(&shard->lazy, job);
+    shard->lazy_count++;
+    if (!timer_is_armed(&shard->lazy_timer))
+        timer_arm(shard->queue->loop, &shard->lazy_timer, SHARD_LAZY_MS);
+}
+
 /* A batch has come back. */
 static void on_batch(void *owner, const struct job *first)
 {
@@ -80,6 +104,8 @@ static void on_segments_fatal(void *owner, int err)
 void shard_flush(struct shard *shard)
 {
     disk_writer_flush(&shard->writer);
+    bool has_company = shard->outbox.first != NULL || shard->lazy_count >= SHARD_LAZY_JOBS_MAX;
+    if (shard->lazy_count > 0 && (has_company || shard->queue->is_closing)) shard_hurry(shard);
     committer_add(shard->committer, &shard->outbox);
 }
 
@@ -216,6 +242,8 @@ int shard_open(struct queue *queue, unsigned number, struct shard **shard_out, c
     shard->number = number;
     shard->segments.directory_file = LOOP_FILE_NONE;
     job_list_init(&shard->outbox);
+    job_list_init(&shard->lazy);
+    timer_init(&shard->lazy_timer, on_lazy_timer);
     why[0] = '\0';
 
     int err = make_directories(shard);
@@ -278,6 +306,7 @@ void shard_close(struct shard *shard)
         disk_writer_finish(&shard->writer);
         if (shard->fatal == 0) check_counts(shard);
     }
+    timer_disarm(&shard->lazy_timer);
     segments_close(&shard->segments);
     index_close(shard->index);
     free(shard->segments_directory);

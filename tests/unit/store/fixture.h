@@ -295,6 +295,7 @@ static inline int settle(struct fixture *f, struct message *message)
 {
     struct waiting w;
     queue_settle(f->queue, message, waiting_op(&w));
+    shard_hurry(fixture_shard(f)); /* the tests settle one by one, without company */
     return wait_for(f, &w);
 }
 
