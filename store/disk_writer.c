@@ -176,11 +176,24 @@ static bool add_to_run(struct write_run *run, struct write *write, int *err_out)
     return true;
 }
 
+/* A run of many messages that is on its way is worth waiting for: the next one then gathers as
+ * many, and each costs less. After a small one, waiting would only leave the disk idle. */
+static bool is_worth_waiting(const struct disk_writer *writer)
+{
+    for (unsigned i = 0; i < WRITE_RUNS_MAX; i++) {
+        const struct write_run *run = &writer->runs[i];
+        if (run->segment != NULL && run->is_synced && run->piece_count >= WRITE_PIECES_MANY)
+            return true;
+    }
+    return false;
+}
+
 /* Puts a run together and starts it. False when nothing could be started. */
 static bool gather(struct disk_writer *writer, struct list *waiting, bool is_synced)
 {
     struct write_run *run = idle_run(writer);
     if (run == NULL || list_is_empty(waiting)) return false;
+    if (is_synced && is_worth_waiting(writer)) return false;
     uint64_t bytes_max = is_synced ? WRITE_SYNCED_BYTES_MAX : WRITE_PLAIN_BYTES_MAX;
     run->bytes = run->bytes_done = 0;
     run->piece_count = run->piece_next = 0;

@@ -10,6 +10,7 @@
 #include "store/segment.h"
 #include "store/spool.h"
 
+#define WRITE_PIECES_MANY 32              /* in a run: the next one waits for it */
 #define WRITE_RUNS_MAX 2                  /* in flight; meanwhile the next one gathers */
 #define WRITE_SYNCED_BYTES_MAX (8u << 20) /* in one durable run */
 #define WRITE_PLAIN_BYTES_MAX (1u << 20)  /* in one plain run: others wait behind it */

@@ -6,7 +6,7 @@
  * that nothing of it can be taken for a command. */
 #include "server/ingress/session.h"
 
-#define WINDOW_AFTER_BYTES 65536 /* below it, switching the receive mode costs more than a copy */
+#define WINDOW_AFTER_BYTES 8192 /* the first block is copied: what is at hand already comes so */
 #define WINDOW_BYTES_MIN 16384
 
 /* --- the end of the data --- */

@@ -113,7 +113,7 @@ class PipeliningTest(DaemonTest):
             client.send(content + b".\r\n")
             client.reset()
         wait_until(lambda: self.gateway.metric("postern_smtp_connections") == 0, "no open session")
-        time.sleep(0.5)
+        self.gateway.wait_for_empty_queue()
         accepted = self.gateway.received() - before
         for mail in self.gateway.mailbox(self.box()):
             self.assertEqual(without_trace(mail), content)
