@@ -132,6 +132,14 @@ void client_close(struct client *c)
     if (c->is_open) conn_close(&c->conn);
 }
 
+void client_rest_shortly(struct client *c, uint64_t delay_ms)
+{
+    ASSERT(c->state == CLIENT_IDLE && c->attempt == NULL);
+    const struct delivery *delivery = delivery_of(c);
+    uint64_t idle_ms = delivery->config->delivery.per_destination.idle_ms;
+    timer_arm(delivery->loop, &c->timer, MIN(delay_ms, idle_ms));
+}
+
 void client_quit(struct client *c)
 {
     ASSERT(c->state == CLIENT_IDLE && c->attempt == NULL);

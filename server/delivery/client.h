@@ -79,6 +79,8 @@ MUST_USE struct client *client_open(struct destination *destination, struct host
 /* Takes an attempt; the client is IDLE. It leaves destination->idle, unless the attempt is over at
  * once. */
 void client_begin(struct client *client, struct attempt *attempt);
+/* The client is IDLE: it ends when it gets no work within `delay_ms`, or the route's idle time. */
+void client_rest_shortly(struct client *client, uint64_t delay_ms);
 /* Ends an IDLE client with QUIT. */
 void client_quit(struct client *client);
 /* The process stops: ends the client now, its attempt without results; one that waits for the

@@ -74,13 +74,27 @@ static void serve_resting(struct destination *d)
     }
 }
 
+static uint32_t connections_max(const struct destination *d)
+{
+    return MAX(d->delivery->config->delivery.per_destination.connections, 1u);
+}
+
+/* False when there is none; a refusal is not questioned again for a moment, unless slots_changed()
+ * says that one came free. */
+static bool take_slot(struct destination *d)
+{
+    uint64_t now_ns = loop_now_ns(d->delivery->loop);
+    if (d->slots.is_waiting && now_ns < d->ask_after_ns) return false;
+    d->ask_after_ns = now_ns + DESTINATION_ASK_MS * NS_PER_MS;
+    return slots_take(&d->slots, connections_max(d));
+}
+
 static void open_missing(struct destination *d)
 {
-    uint32_t limit = MAX(d->delivery->config->delivery.per_destination.connections, 1u);
     while (d->opening_count < d->waiting_count) {
         struct host *host = destination_pick_host(d);
         if (host == NULL || d->delivery->client_count >= DELIVERY_CLIENTS_MAX) return;
-        if (!slots_take(&d->slots, limit)) return;
+        if (!take_slot(d)) return;
         struct attempt *first = LIST_ENTRY(d->waiting.next, struct attempt, wait);
         struct client *client = client_open(d, host, first->route);
         if (client == NULL) {
@@ -109,7 +123,8 @@ static void match(struct destination *d)
     serve_resting(d);
     open_missing(d);
     if (list_is_empty(&d->waiting)) {
-        slots_wait_cancel(&d->slots);
+        /* Work comes and goes from one moment to the next; the wish for a slot does not. */
+        if (loop_now_ns(d->delivery->loop) >= d->ask_after_ns) slots_wait_cancel(&d->slots);
     } else if (d->client_count == 0 && !d->slots.is_waiting) {
         defer_waiting(d);
     }
@@ -132,14 +147,16 @@ static void free_if_done(struct destination *d)
 }
 
 /* True when another core should have this client's slot. */
-static bool must_yield(const struct destination *d, const struct client *client)
+static bool must_yield(struct destination *d, const struct client *client)
 {
     if (!slots_are_wanted(&d->slots)) return false;
-    uint32_t limit = d->delivery->config->delivery.per_destination.connections;
-    uint32_t share = slots_share(&d->slots, limit);
-    if (share > 0) return d->client_count - d->closing_count > share;
-    uint64_t age_ns = loop_now_ns(d->delivery->loop) - client->opened_ns;
-    return age_ns >= DESTINATION_TURN_MS * NS_PER_MS;
+    uint64_t now_ns = loop_now_ns(d->delivery->loop);
+    if (now_ns >= d->share_until_ns) {
+        d->share = slots_share(&d->slots, connections_max(d));
+        d->share_until_ns = now_ns + DESTINATION_ASK_MS * NS_PER_MS;
+    }
+    if (d->share > 0) return d->client_count - d->closing_count > d->share;
+    return now_ns - client->opened_ns >= DESTINATION_TURN_MS * NS_PER_MS;
 }
 
 static void close_resting(struct destination *d)
@@ -149,11 +166,26 @@ static void close_resting(struct destination *d)
     }
 }
 
+/* Another core wants slots: what is above our share goes now, what has no work goes soon. Below
+ * one slot a core, nothing rests. */
+static void yield_resting(struct destination *d)
+{
+    struct client *client;
+    LIST_FOR_EACH(client, &d->idle, struct client, node)
+    {
+        if (must_yield(d, client) || d->share == 0)
+            client_quit(client);
+        else
+            client_rest_shortly(client, DESTINATION_SPARE_MS);
+    }
+}
+
 static void slots_changed(struct slots_user *user)
 {
     struct destination *d = CONTAINER_OF(user, struct destination, slots);
+    d->ask_after_ns = 0;
     match(d);
-    if (slots_are_wanted(&d->slots)) close_resting(d);
+    if (slots_are_wanted(&d->slots)) yield_resting(d);
     free_if_done(d);
 }
 
@@ -241,9 +273,12 @@ void destination_client_rests(struct destination *d, struct client *client)
     }
     list_push_front(&d->idle, &client->node);
     match(d);
-    if (!list_is_empty(&client->node) && (!d->is_named || slots_are_wanted(&d->slots))) {
+    if (list_is_empty(&client->node)) return; /* it has work */
+    bool is_wanted = slots_are_wanted(&d->slots);
+    if (!d->is_named || (is_wanted && d->share == 0))
         client_quit(client);
-    }
+    else if (is_wanted)
+        client_rest_shortly(client, DESTINATION_SPARE_MS);
 }
 
 void destination_client_gone(struct destination *d, struct client *client)

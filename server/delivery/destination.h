@@ -15,6 +15,9 @@
 #include "server/delivery/slots.h"
 
 #define HOST_DOWN_MS_FIRST 5000  /* less when delivery.retry.first is less */
+#define DESTINATION_SPARE_MS 250 /* a connection without work, while another core wants its slot   \
+                                  */
+#define DESTINATION_ASK_MS 20    /* between two questions for slots: cores meet there seldom */
 #define DESTINATION_TURN_MS 1000 /* a connection's turn when there are more cores than slots */
 
 struct client;
@@ -38,8 +41,11 @@ struct destination {
     uint32_t waiting_count, client_count;
     uint32_t opening_count; /* clients that are not set up yet */
     uint32_t closing_count; /* clients that only wait for their end */
-    bool is_named;          /* by a route of the present configuration */
-    char *reason;           /* why the last set-up failed, of MESSAGE_REPLY_BYTES_MAX bytes */
+    uint64_t ask_after_ns;  /* while waiting for a slot */
+    uint64_t share_until_ns;
+    uint32_t share; /* slots_share(), as of a moment ago */
+    bool is_named;  /* by a route of the present configuration */
+    char *reason;   /* why the last set-up failed, of MESSAGE_REPLY_BYTES_MAX bytes */
     size_t reason_len;
     char *key;
     size_t key_len, host_count;
