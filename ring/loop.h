@@ -22,8 +22,9 @@
 struct loop;
 
 #define LOOP_FILE_NONE (-1)
-#define LOOP_INPUT_BYTES 8192 /* size of one provided input buffer */
-#define LOOP_IOV_MAX 1024     /* pieces in one write */
+#define LOOP_SOCKETS_SPARE 256 /* places of the socket table besides socket_count_max */
+#define LOOP_INPUT_BYTES 8192  /* size of one provided input buffer */
+#define LOOP_IOV_MAX 1024      /* pieces in one write */
 
 struct loop_options {
     uint32_t submission_count; /* a power of two; the completion queue is 4 times that */

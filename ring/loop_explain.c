@@ -27,8 +27,8 @@ static bool is_too_old(const char *release)
 }
 
 #define ALLOW_CALLS                                                                                \
-    "run with the seccomp profile that comes with Postern (it allows io_uring_setup, "             \
-    "io_uring_enter and io_uring_register)"
+    "run with a seccomp profile that also allows io_uring_setup, io_uring_enter and "              \
+    "io_uring_register (--security-opt seccomp=FILE)"
 
 static void explain_eperm(const struct loop_refusal *r, char *why, size_t cap)
 {

@@ -31,7 +31,7 @@ enum wake_state { WAKE_RUNNING, WAKE_ASLEEP, WAKE_ASKED };
 
 /* More accepts in flight than this are refused, so that each of them finds a place in the file
  * table: the kernel drops an accepted connection that finds none. */
-#define LOOP_ACCEPTS_MAX 256
+#define LOOP_ACCEPTS_MAX LOOP_SOCKETS_SPARE
 
 /* Paths, addresses and message headers live until the kernel has taken the submission
  * (IORING_FEAT_SUBMIT_STABLE), so they need no owner: one buffer, empty after each submission. */

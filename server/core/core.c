@@ -16,7 +16,6 @@
 
 #define SUBMISSION_COUNT 4096
 #define INPUT_COUNT 256
-#define REFUSALS_MAX 256 /* connections that are being told 421, besides the sessions */
 #define LOG_SINK_BYTES (1u << 20)
 #define LARGE_RESERVE_DIVISOR 4
 #define MEMORY_MESSAGES_MAX (DELIVERY_MESSAGES_MAX * 2)
@@ -187,7 +186,7 @@ static int open_all(struct core *core)
 {
     const struct loop_options options = {
         .submission_count = SUBMISSION_COUNT,
-        .socket_count_max = core->options.session_count_max + REFUSALS_MAX,
+        .socket_count_max = core->options.session_count_max + CORE_REFUSALS_MAX,
         .input_count = INPUT_COUNT,
     };
     int err = loop_create(&options, &core->loop, core->why, core->why_cap);

@@ -6,6 +6,8 @@
 
 #include "server/admin/admin.h"
 
+#define CORE_REFUSALS_MAX 256 /* connections that are being told 421, besides the sessions */
+
 struct core;
 
 /* One configuration with what is built from it. Const; kept alive by the process until every core

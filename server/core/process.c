@@ -24,8 +24,7 @@
 #define EXIT_FAULT 1
 #define EXIT_SPOOL_OWNED 73
 #define WHY_BYTES 512
-#define FATAL_GRACE_MS 500    /* for the 451s of the failed group to be sent */
-#define FILES_OF_OUR_OWN 1024 /* descriptors besides accepted connections */
+#define FATAL_GRACE_MS 500 /* for the 451s of the failed group to be sent */
 #define ANSWER_TIMEOUT_MS 10000
 #define PROBE_TRIES_MAX 40
 #define PROBE_PAUSE_MS 50
@@ -263,7 +262,8 @@ static uint32_t session_limit(const struct config *config)
     for (size_t i = 0; i < config->listener_count; i++)
         wanted += config->listeners[i].limits.connections;
     uint64_t limit = files.rlim_cur == RLIM_INFINITY ? UINT32_MAX : files.rlim_cur;
-    uint64_t allowed = limit > 2 * FILES_OF_OUR_OWN ? limit - FILES_OF_OUR_OWN : limit / 2;
+    uint64_t spare = CORE_REFUSALS_MAX + LOOP_SOCKETS_SPARE;
+    uint64_t allowed = limit > spare ? limit - spare : 1; /* too few: the loop says so */
     if (wanted > allowed) {
         log_text(LOG_WARN, "few_descriptors",
                  "limits.connections add up to %llu, the limit of open files (%llu) allows %llu: "
