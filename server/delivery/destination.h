@@ -14,8 +14,9 @@
 #include "server/delivery/attempt.h"
 #include "server/delivery/slots.h"
 
-#define HOST_DOWN_MS_FIRST 5000  /* less when delivery.retry.first is less */
-#define DESTINATION_SPARE_MS 250 /* a connection without work, while another core wants its slot   \
+#define HOST_DOWN_MS_FIRST 5000 /* less when delivery.retry.first is less */
+#define DESTINATION_SPARE_MS                                                                       \
+    250                          /* a connection without work, while another core wants its slot   \
                                   */
 #define DESTINATION_ASK_MS 20    /* between two questions for slots: cores meet there seldom */
 #define DESTINATION_TURN_MS 1000 /* a connection's turn when there are more cores than slots */
