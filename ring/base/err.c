@@ -6,7 +6,7 @@
 #define ERR_TEXT_BYTES 128
 
 static const char *const words[] = {
-    [ERR_CORRUPT - ERR_CORRUPT] = "corrupt data: a checksum, length or version does not fit",
+    [0] = "corrupt data: a checksum, length or version does not fit",
     [ERR_LOCKED - ERR_CORRUPT] = "in use by another process",
     [ERR_FILE_SYSTEM - ERR_CORRUPT] = "this file system cannot keep the promises of the queue",
     [ERR_VERSION - ERR_CORRUPT] = "written by a newer version",

@@ -116,6 +116,7 @@ void *slab_get(struct slab *s)
     if (s->count >= s->count_max) return NULL;
     if (s->free_list == NULL && !slab_grow(s)) return NULL;
     struct slab_free *node = s->free_list;
+    ASSERT(node != NULL);
     unpoison(node, s->object_bytes);
     s->free_list = node->next;
     s->count++;

@@ -193,6 +193,7 @@ static int open_tcp(const struct endpoint *at, struct admin_address *address)
 static int open_unix(const char *path, struct admin_address *address)
 {
     struct sockaddr_un at = {.sun_family = AF_UNIX};
+    ASSERT(path != NULL);
     if (strlen(path) >= sizeof(at.sun_path)) return -ENAMETOOLONG;
     memcpy(at.sun_path, path, strlen(path) + 1);
     address->socket = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
