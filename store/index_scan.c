@@ -307,7 +307,9 @@ static int set_aside(struct index *index, struct due_key bad)
         index->totals.queued -= MIN(index->totals.queued, 1);
         index->totals.corrupt++;
         message_alarm("record_corrupt", bad.id, "its record is put aside");
-    } else if (rc != MDB_NOTFOUND) {
+    } else if (rc == MDB_NOTFOUND) {
+        message_alarm("due_key_dangling", bad.id, "it is due, but there is no such message");
+    } else {
         return rc;
     }
     uint8_t bytes[DUE_KEY_BYTES];

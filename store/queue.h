@@ -84,7 +84,8 @@ struct lease {
 };
 
 /* Reads due messages, the earliest first, shards in turn; their bodies stay on disk. What an
- * earlier run of the process had in delivery is due at once. One lease at a time. */
+ * earlier run of the process had in delivery is due at once. One lease at a time. With no room in
+ * memory the result is 0 and next_due_ms 0: ask again later. */
 void queue_lease(struct queue *queue, struct lease *lease);
 
 /* Reads a body from front to back, from memory or from disk, and checks every block. */
@@ -120,7 +121,11 @@ void queue_settle(struct queue *queue, struct message *message, struct ring_op *
 /* Takes the message back with an alarm: its body does not pass its check. It is kept, parked as
  * corrupt, and never delivered. */
 void queue_set_aside(struct queue *queue, struct message *message, struct ring_op *op);
-/* Gives the message back unchanged, due at once: shutdown. Nothing is written. */
+/* Takes the message back to be leased again by this run, when its earliest queued recipient is due:
+ * there is no place for it now. */
+void queue_put_back(struct queue *queue, struct message *message);
+/* Gives the message back unchanged, due at the next start: for shutdown only. Nothing is written,
+ * so no lease of this run sees it again. */
 void queue_return(struct queue *queue, struct message *message);
 
 /* --- seeing --- */

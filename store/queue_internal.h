@@ -32,7 +32,7 @@ struct queue {
     struct lease_job lease_job;
     unsigned lease_shard, lease_asked; /* the next one to ask, and how many were */
     uint64_t lease_next_due_ms;
-    uint32_t lease_count;
+    uint32_t lease_reserved, lease_count; /* places in memory for it; used */
 };
 
 /* Work was added that the hook has to see: when that ran in this turn already, there will be

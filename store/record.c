@@ -126,7 +126,7 @@ bool record_check(struct slice record, uint64_t id, struct record_head *head_out
     return !r.is_bad && bytes == record.len && version == RECORD_VERSION && head.id == id &&
            state <= RECORD_CORRUPT && form <= BODY_RAW && head.trace_bytes <= head.body_bytes &&
            head.extent_count <= RECORD_EXTENTS_MAX &&
-           head.extent_count <= reader_left(&r) / EXTENT_BYTES &&
+           head.extent_count <= reader_left(&r) / EXTENT_BYTES && head.recipient_count > 0 &&
            head.recipient_count <= MESSAGE_RECIPIENTS_MAX &&
            head.recipient_count <= reader_left(&r) / RECIPIENT_BYTES_MIN;
 }

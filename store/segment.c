@@ -193,7 +193,8 @@ int segments_allocate(struct segments *segments, uint32_t room, struct segment *
     if (segments->active == NULL) {
         bool is_there = activate(segments);
         segments_prepare(segments);
-        if (!is_there) return segments->make_err != 0 ? segments->make_err : -ERR_AGAIN;
+        if (!is_there && segments->make_err != 0) return segments->make_err;
+        if (!is_there) return segments->is_closing ? -ERR_CANCELED : -ERR_AGAIN;
     }
 
     active = segments->active;

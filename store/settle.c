@@ -28,6 +28,7 @@ static void end_settle(struct stored *stored, int result)
     struct ring_op *op = stored->op;
     if (result != 0) log_lost(stored, result);
     end_message(queue, stored);
+    if (op == NULL) return;
     op->result = result;
     op->done(op);
 }
@@ -139,10 +140,18 @@ static void keep(struct queue *queue, struct message *message, enum record_state
     struct stored *stored = stored_of(message);
     struct replacement *replacement;
     int err = make_replacement(message, state, &replacement);
+    if (err == -ERR_TOO_LARGE) {
+        /* What next hops said may have made it so; their words are not worth the message. */
+        for (uint32_t i = 0; i < message->envelope.recipient_count; i++)
+            message->envelope.recipients[i].reply.len = 0;
+        err = make_replacement(message, state, &replacement);
+    }
     if (err != 0) {
+        /* It would be due for nobody until the next start: so the process starts anew. */
         log_lost(stored, err);
         end_message(queue, stored);
-        loop_defer(queue->loop, op, err);
+        if (op != NULL) loop_defer(queue->loop, op, err);
+        queue_set_fatal(queue, err);
         return;
     }
     replacement->due_ms = due_ms;
@@ -185,6 +194,17 @@ void queue_set_aside(struct queue *queue, struct message *message, struct ring_o
     keep(queue, message, RECORD_CORRUPT, DUE_NEVER, op);
 }
 
+void queue_put_back(struct queue *queue, struct message *message)
+{
+    uint64_t due_ms = DUE_NEVER - 1;
+    for (uint32_t i = 0; i < message->envelope.recipient_count; i++) {
+        const struct recipient *recipient = &message->envelope.recipients[i];
+        if (recipient->state == RECIPIENT_QUEUED) due_ms = MIN(due_ms, recipient->next_ms);
+    }
+    drop_blocks(queue, message);
+    keep(queue, message, RECORD_QUEUED, due_ms, NULL);
+}
+
 void queue_return(struct queue *queue, struct message *message)
 {
     end_message(queue, stored_of(message));
@@ -198,6 +218,7 @@ static void end_lease(struct queue *queue, int err)
 {
     struct lease *lease = queue->lease;
     queue->lease = NULL;
+    queue->memory_count -= queue->lease_reserved - queue->lease_count;
     lease->next_due_ms = queue->lease_next_due_ms;
     lease->op.result = queue->lease_count > 0 || err == 0 ? (int)queue->lease_count : err;
     lease->op.done(&lease->op);
@@ -210,7 +231,6 @@ static void on_leased(struct job *job)
     struct shard *shard = queue->shards[queue->lease_shard];
     queue->lease_next_due_ms = MIN(queue->lease_next_due_ms, result->next_due_ms);
     queue->lease_count += result->count;
-    queue->memory_count += result->count;
     struct list *node;
     while ((node = list_pop_front(&result->messages)) != NULL) {
         struct message *message = LIST_ENTRY(node, struct message, node);
@@ -219,9 +239,9 @@ static void on_leased(struct job *job)
     }
     queue->lease_shard = (queue->lease_shard + 1) % queue->shard_count;
     queue->lease_asked++;
-    bool is_full = queue->lease_count >= queue->lease->count_max;
-    if (is_full && queue->lease_asked < queue->shard_count)
-        queue->lease_next_due_ms = 0; /* the others were not asked */
+    bool is_full = queue->lease_count >= queue->lease_reserved;
+    if (job->result != 0 || (is_full && queue->lease_asked < queue->shard_count))
+        queue->lease_next_due_ms = 0; /* the others were not asked, or this one did not say */
     if (job->result != 0 || is_full || queue->lease_asked == queue->shard_count)
         end_lease(queue, job->result);
     else
@@ -234,7 +254,7 @@ static void lease_next_shard(struct queue *queue)
     job->job.kind = JOB_LEASE;
     job->job.done = on_leased;
     job->now_ms = loop_wall_ms(queue->loop);
-    job->count_max = queue->lease->count_max - queue->lease_count;
+    job->count_max = queue->lease_reserved - queue->lease_count;
     list_init(&job->result.messages);
     job->result.count = 0;
     job->result.next_due_ms = UINT64_MAX;
@@ -250,5 +270,16 @@ void queue_lease(struct queue *queue, struct lease *lease)
     queue->lease_asked = 0;
     queue->lease_count = 0;
     queue->lease_next_due_ms = UINT64_MAX;
-    lease_next_shard(queue);
+    /* Reserved at once: what is accepted meanwhile must not fill the same places. */
+    uint32_t memory_max = queue->options.memory_messages_max;
+    uint32_t room = memory_max - MIN(queue->memory_count, memory_max);
+    queue->lease_reserved = MIN(lease->count_max, room);
+    queue->memory_count += queue->lease_reserved;
+    if (queue->lease_reserved > 0) {
+        lease_next_shard(queue);
+        return;
+    }
+    queue->lease = NULL;
+    lease->next_due_ms = 0; /* later */
+    loop_defer(queue->loop, &lease->op, 0);
 }

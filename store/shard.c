@@ -192,7 +192,11 @@ static int wait_for_segment(struct shard *shard)
     while (segments->free_count == 0) {
         int err = loop_turn(shard->queue->loop, true);
         if (err != 0) return err;
-        if (segments->make_err != 0 && segments->maker.segment == NULL) return segments->make_err;
+        int make_err = segments->make_err;
+        if (make_err == 0 || segments->maker.segment != NULL) continue;
+        /* A full disk is no reason not to start: what is queued can leave. New mail is refused, and
+         * each tick tries again. */
+        return make_err == -ERR_FULL || make_err == -EDQUOT ? 0 : make_err;
     }
     return 0;
 }
@@ -271,10 +275,11 @@ fail:
 
 static bool is_idle(struct shard *shard)
 {
-    if (!segments_stop(&shard->segments)) return false;
-    if (shard->committer == NULL) return true;
-    return shard->jobs_inflight == 0 && disk_writer_is_idle(&shard->writer) &&
-           compactor_stop(shard->compactor);
+    if (shard->committer == NULL) return segments_stop(&shard->segments);
+    /* First: a compaction that is not told to stop asks on for ever. */
+    bool is_compacted = compactor_stop(shard->compactor);
+    return segments_stop(&shard->segments) && is_compacted && shard->jobs_inflight == 0 &&
+           disk_writer_is_idle(&shard->writer);
 }
 
 /* What memory and the table of segments count has to be the same at the end. */

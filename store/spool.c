@@ -244,9 +244,24 @@ static int fill(int fd, void *block)
     return fsync(fd) != 0 ? -errno : 0;
 }
 
+static bool is_full(int err)
+{
+    return err == -ERR_FULL || err == -EDQUOT;
+}
+
+/* A full disk is no reason not to start: what is queued can leave. */
+static int pass_over_probe(struct spool *spool, int err)
+{
+    spool->sync_ns[SYNC_DSYNC] = spool->sync_ns[SYNC_FDATASYNC] = 0;
+    log_text(LOG_WARN, "spool_not_timed", "%s: %s; the sync methods were not compared", spool->path,
+             err_str(err));
+    return 0;
+}
+
 static int probe(struct spool *spool, char *why, size_t why_cap)
 {
     int fd = open_probe(spool);
+    if (fd < 0 && is_full(-errno)) return pass_over_probe(spool, -errno);
     if (fd < 0) return say(why, why_cap, -errno, "cannot write into", spool->path);
     void *block = aligned_alloc(BLOCK_ALIGN, BLOCK_ALIGN);
     int err = block != NULL ? 0 : -ERR_MEMORY;
@@ -258,6 +273,7 @@ static int probe(struct spool *spool, char *why, size_t why_cap)
     free(block);
     close(fd);
     unlinkat(spool->directory, "probe.new", 0);
+    if (is_full(err)) return pass_over_probe(spool, err);
     if (err != 0) return say(why, why_cap, err, "cannot write into", spool->path);
 
     if (!log_begin(LOG_INFO, "spool_opened")) return 0;

@@ -18,7 +18,10 @@
 #define INPUT_COUNT 256
 #define LOG_SINK_BYTES (1u << 20)
 #define LARGE_RESERVE_DIVISOR 4
-#define MEMORY_MESSAGES_MAX (DELIVERY_MESSAGES_MAX * 2)
+#define BLOCKS_MIN 16u /* of each size, however little memory a core is given */
+/* What the store holds in memory, the delivery half must be able to hold: else it would have to
+ * write the rest back. */
+#define MEMORY_MESSAGES_MAX DELIVERY_MESSAGES_MAX
 
 struct reconfigure_mail {
     struct mail mail;
@@ -125,6 +128,8 @@ static int open_blocks(struct core *core)
         .small_count = (uint32_t)(bytes / 2 / BLOCK_SMALL_BYTES),
         .large_count = (uint32_t)(bytes / 2 / BLOCK_LARGE_BYTES),
     };
+    options.small_count = MAX(options.small_count, BLOCKS_MIN);
+    options.large_count = MAX(options.large_count, BLOCKS_MIN);
     options.large_reserve_count = options.large_count / LARGE_RESERVE_DIVISOR;
     return blocks_create(&options, &core->blocks);
 }

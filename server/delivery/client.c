@@ -40,6 +40,7 @@ void client_go(struct client *c, enum client_state next)
 {
     ASSERT(next == CLIENT_CLOSING || (states[c->state].next & BIT(next)) != 0);
     c->state = (uint8_t)next;
+    c->is_spare = false;
     if (next == CLIENT_CLOSING) {
         timer_disarm(&c->timer);
         return;
@@ -135,6 +136,8 @@ void client_close(struct client *c)
 void client_rest_shortly(struct client *c, uint64_t delay_ms)
 {
     ASSERT(c->state == CLIENT_IDLE && c->attempt == NULL);
+    if (c->is_spare) return; /* its time runs already */
+    c->is_spare = true;
     const struct delivery *delivery = delivery_of(c);
     uint64_t idle_ms = delivery->config->delivery.per_destination.idle_ms;
     timer_arm(delivery->loop, &c->timer, MIN(delay_ms, idle_ms));

@@ -59,6 +59,7 @@ struct client {
     uint64_t body_sent, opened_ns, deadline_ns;
     uint32_t message_count; /* transactions that ended in order on this connection */
     uint8_t state;          /* enum client_state */
+    bool is_spare;          /* IDLE, with the short time of client_rest_shortly() */
     bool is_set_up;         /* was once IDLE */
     bool is_connecting;     /* connect_op runs */
     bool is_open;           /* conn is */

@@ -89,22 +89,24 @@ static bool take_slot(struct destination *d)
     return slots_take(&d->slots, connections_max(d));
 }
 
-static void open_missing(struct destination *d)
+/* True when what waits now waits for a slot that other cores hold. */
+static bool open_missing(struct destination *d)
 {
     while (d->opening_count < d->waiting_count) {
         struct host *host = destination_pick_host(d);
-        if (host == NULL || d->delivery->client_count >= DELIVERY_CLIENTS_MAX) return;
-        if (!take_slot(d)) return;
+        if (host == NULL || d->delivery->client_count >= DELIVERY_CLIENTS_MAX) return false;
+        if (!take_slot(d)) return true;
         struct attempt *first = LIST_ENTRY(d->waiting.next, struct attempt, wait);
         struct client *client = client_open(d, host, first->route);
         if (client == NULL) {
             slots_give(&d->slots);
-            return;
+            return false;
         }
         list_push_back(&d->clients, &client->all);
         d->client_count++;
         d->opening_count++;
     }
+    return false;
 }
 
 static void defer_waiting(struct destination *d)
@@ -121,13 +123,12 @@ static void defer_waiting(struct destination *d)
 static void match(struct destination *d)
 {
     serve_resting(d);
-    open_missing(d);
-    if (list_is_empty(&d->waiting)) {
-        /* Work comes and goes from one moment to the next; the wish for a slot does not. */
-        if (loop_now_ns(d->delivery->loop) >= d->ask_after_ns) slots_wait_cancel(&d->slots);
-    } else if (d->client_count == 0 && !d->slots.is_waiting) {
-        defer_waiting(d);
-    }
+    bool waits_for_slot = open_missing(d);
+    /* Work comes and goes from one moment to the next; the wish for a slot does not. But it must
+     * not outlive the use for one: who has a wish is waited for by others. */
+    bool is_brief = list_is_empty(&d->waiting) && loop_now_ns(d->delivery->loop) < d->ask_after_ns;
+    if (!waits_for_slot && !is_brief) slots_wait_cancel(&d->slots);
+    if (!list_is_empty(&d->waiting) && d->client_count == 0 && !waits_for_slot) defer_waiting(d);
 }
 
 /* --- life --- */
@@ -246,6 +247,7 @@ void destination_forget(struct destination *d)
 
 void destination_reconfigured(struct destination *d)
 {
+    d->ask_after_ns = d->share_until_ns = 0; /* limits may be others now */
     match(d);
 }
 

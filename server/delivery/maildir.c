@@ -513,7 +513,9 @@ static void run(struct maildir_writer *w)
         if (w->attempt != NULL) attempt_end(w->attempt);
         struct list *node = list_pop_front(&w->maildirs->waiting);
         if (node == NULL) {
+            struct delivery *delivery = w->maildirs->delivery;
             slab_put(&w->maildirs->writers, w);
+            delivery_check_stopped(delivery);
             return;
         }
         w->attempt = LIST_ENTRY(node, struct attempt, wait);

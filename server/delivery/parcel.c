@@ -214,10 +214,9 @@ static void run_round(struct parcel *parcel)
     const struct envelope *envelope = &parcel->message->envelope;
     parcel->running = 1; /* so that attempts that end at once do not end the round */
     if (!parcel->delivery->is_stopping) {
-        uint64_t due_ms = loop_wall_ms(parcel->delivery->loop) + PARCEL_DUE_SLACK_MS;
         for (uint32_t i = 0; i < envelope->recipient_count; i++) {
             const struct recipient *recipient = &envelope->recipients[i];
-            if (recipient->state == RECIPIENT_QUEUED && recipient->next_ms <= due_ms) {
+            if (recipient->state == RECIPIENT_QUEUED && recipient->next_ms <= parcel->due_ms) {
                 place_recipient(parcel, i);
             }
         }
@@ -231,7 +230,7 @@ void parcel_begin(struct delivery *delivery, struct message *message)
 {
     struct parcel *parcel = slab_get(&delivery->parcels);
     if (parcel == NULL) {
-        queue_return(delivery->queue, message);
+        queue_put_back(delivery->queue, message);
         schedule_note(&delivery->schedule, 0);
         return;
     }
@@ -241,6 +240,8 @@ void parcel_begin(struct delivery *delivery, struct message *message)
     arena_init(&parcel->texts, TEXT_CHUNK_BYTES, PARCEL_TEXT_BYTES_MAX);
     parcel->last_text = (struct slice){NULL, 0};
     parcel->settled_due_ms = UINT64_MAX;
+    /* The same in every round: what is deferred in one is not for the next. */
+    parcel->due_ms = loop_wall_ms(delivery->loop) + PARCEL_DUE_SLACK_MS;
     parcel->running = 0;
     parcel->is_first_used = false;
     parcel->is_partial = false;

@@ -22,6 +22,7 @@ struct parcel {
     struct arena texts;   /* replies; until the queue has copied them */
     struct slice last_text;
     uint64_t settled_due_ms; /* when the settled message is due again; UINT64_MAX: never */
+    uint64_t due_ms;         /* what is due until then is tried */
     uint32_t running;        /* attempts, and one more while a round is being made */
     bool is_first_used;
     bool is_partial;  /* the round had no place for every recipient that is due */

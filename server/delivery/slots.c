@@ -16,6 +16,7 @@ struct slot {
     size_t key_len;
     struct list users;
     uint32_t used;
+    uint64_t ticket_next;
     uint32_t waiting_count; /* atomic */
 };
 
@@ -81,9 +82,20 @@ static void set_waiting(struct slots_user *user, bool is_waiting)
 {
     if (user->is_waiting == is_waiting) return;
     user->is_waiting = is_waiting;
+    if (is_waiting) user->ticket = user->slot->ticket_next++;
     uint32_t count = user->slot->waiting_count;
     __atomic_store_n(&user->slot->waiting_count, is_waiting ? count + 1 : count - 1,
                      __ATOMIC_RELAXED);
+}
+
+/* Under the lock. */
+static void tell_waiting(const struct slots_user *user)
+{
+    struct slots_user *other;
+    LIST_FOR_EACH(other, &user->slot->users, struct slots_user, node)
+    {
+        if (other != user && other->is_waiting) tell(other);
+    }
 }
 
 void slots_join(struct delivery_slots *slots, struct slice key, struct loop *loop,
@@ -104,6 +116,7 @@ bool slots_leave(struct slots_user *user)
     struct slot *empty = NULL;
     pthread_mutex_lock(&slots->lock);
     set_waiting(user, false);
+    tell_waiting(user);
     bool is_free = !user->is_posted;
     if (is_free) {
         list_remove(&user->node);
@@ -121,12 +134,25 @@ bool slots_leave(struct slots_user *user)
     return is_free;
 }
 
+/* Under the lock: how many others have wished for longer. */
+static uint32_t count_ahead(const struct slots_user *user)
+{
+    uint32_t count = 0;
+    struct slots_user *other;
+    LIST_FOR_EACH(other, &user->slot->users, struct slots_user, node)
+    {
+        bool is_older = !user->is_waiting || other->ticket < user->ticket;
+        if (other != user && other->is_waiting && is_older) count++;
+    }
+    return count;
+}
+
 bool slots_take(struct slots_user *user, uint32_t limit)
 {
     ASSERT(limit > 0);
     struct slot *slot = user->slot;
     pthread_mutex_lock(&user->slots->lock);
-    bool has_room = slot->used < limit;
+    bool has_room = slot->used + count_ahead(user) < limit;
     if (has_room) {
         slot->used++;
         user->held++;
@@ -148,6 +174,7 @@ void slots_wait_cancel(struct slots_user *user)
     if (!user->is_waiting) return; /* only this core writes it */
     pthread_mutex_lock(&user->slots->lock);
     set_waiting(user, false);
+    tell_waiting(user); /* they may be next now */
     pthread_mutex_unlock(&user->slots->lock);
 }
 

@@ -23,6 +23,7 @@ struct slots_user {
     struct mail mail;
     void (*changed)(struct slots_user *user); /* runs on the user's core, by mail */
     uint32_t held;
+    uint64_t ticket; /* while waiting: the order of the wishes */
     bool is_waiting;
     bool is_posted; /* `mail` is on its way: the user must live on */
 };
@@ -32,8 +33,8 @@ void slots_join(struct delivery_slots *slots, struct slice key, struct loop *loo
 /* False while a mail is on its way: then changed() comes, and the call is made again. Every slot
  * must have been given back. */
 MUST_USE bool slots_leave(struct slots_user *user);
-/* Takes one of `limit` slots. False: all are taken; the user waits from now on, and changed() runs
- * when it is worth to ask again. */
+/* Takes one of `limit` slots. False: all are taken or wished for by who waits longer; the user
+ * waits from now on, and changed() runs when it is worth to ask again. */
 MUST_USE bool slots_take(struct slots_user *user, uint32_t limit);
 /* The user does not want a slot any more. */
 void slots_wait_cancel(struct slots_user *user);

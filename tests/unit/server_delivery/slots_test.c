@@ -41,8 +41,13 @@ static void turn(struct fixture *f)
 static void end(struct fixture *f)
 {
     turn(f);
-    for (size_t i = 0; i < ARRAY_LEN(users); i++)
-        CHECK(slots_leave(&users[i]));
+    for (size_t i = 0; i < ARRAY_LEN(users); i++) {
+        /* Who leaves tells those that wait, and mail on its way is waited for. */
+        if (!slots_leave(&users[i])) {
+            turn(f);
+            CHECK(slots_leave(&users[i]));
+        }
+    }
     delivery_slots_destroy(f->slots);
     loop_destroy(f->loop);
 }
@@ -93,6 +98,27 @@ TEST(a_wish_can_be_taken_back)
     CHECK(!slots_take(&users[1], 1));
     slots_wait_cancel(&users[1]);
     CHECK(!slots_are_wanted(&users[0]));
+    slots_give(&users[0]);
+    end(&f);
+}
+
+TEST(wishes_are_served_in_their_order)
+{
+    struct fixture f = begin();
+    CHECK(slots_take(&users[0], 1));
+    CHECK(!slots_take(&users[1], 1));
+    CHECK(!slots_take(&users[2], 1));
+    slots_give(&users[0]);
+    CHECK(!slots_take(&users[0], 1)); /* who had it comes last */
+    CHECK(!slots_take(&users[2], 1));
+    CHECK(slots_take(&users[1], 1));
+    slots_give(&users[1]);
+    turn(&f);
+    changed_count[0] = 0;
+    slots_wait_cancel(&users[2]); /* and who gives up its turn passes it on */
+    turn(&f);
+    CHECK_EQ("told", changed_count[0], 1);
+    CHECK(slots_take(&users[0], 1));
     slots_give(&users[0]);
     end(&f);
 }
