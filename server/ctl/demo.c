@@ -19,6 +19,7 @@ static const char demo_config[] =
     "listeners:\n"
     "  - name: mx\n"
     "    address: [\"127.0.0.1:2525\"]\n"
+    "    limits: { connections: 500 }\n"
     "routes:\n"
     "  - name: mailboxes\n"
     "    match: { domain: [demo.test] }\n"

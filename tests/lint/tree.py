@@ -10,7 +10,8 @@ TEXT_SUFFIXES = {".c", ".h", ".py", ".md", ".txt", ".cmake", ".json", ".yaml", "
 # Each names a machine or a person, wherever the checkout is.
 PERSONAL_PATH = re.compile(r"(?<![\w./])/(?:home|Users)/\w+/|(?<![\w./])/root/\w")
 # A checkout below one of these gives no path that would mean one machine.
-COMMON_PARENTS = {"/", "/tmp", "/opt", "/srv", "/usr/src", "/usr/local/src", "/var/tmp"}
+COMMON_PARENTS = {"/", "/home", "/mnt", "/opt", "/root", "/srv", "/tmp", "/usr/local/src", "/usr/src", "/var/lib",
+                  "/var/tmp"}
 
 
 def machine_path(root):
