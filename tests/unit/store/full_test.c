@@ -140,6 +140,34 @@ TEST(queue_answers_a_file_size_limit_and_recovers)
     fixture_end(&f);
 }
 
+/* A file that takes all that is left. */
+static void fill_the_rest(const char *path)
+{
+    static const char zeros[65536];
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    CHECK(fd >= 0);
+    size_t step = sizeof(zeros);
+    while (step > 0)
+        if (write(fd, zeros, step) <= 0) step /= 2;
+    close(fd);
+}
+
+/* What is queued can leave although there is not a byte for the start to write. */
+static void start_on_a_full_disk(struct fixture *f)
+{
+    char path[160];
+    snprintf(path, sizeof(path), "%s/filler", f->directory);
+    fill_the_rest(path);
+    fixture_open(f);
+    struct test_lease t;
+    CHECK_EQ("kept", lease_some(f, 10, &t), 3);
+    for (struct message *m; (m = lease_pop(&t)) != NULL;)
+        CHECK_EQ("settle", settle_delivered(f, m), 0);
+    CHECK_EQ("not fatal", f->fatal, 0);
+    fixture_close(f);
+    unlink(path);
+}
+
 /* On a small file system of its own, in a child with mounts of its own. */
 static int fill_small_disk(void)
 {
@@ -174,6 +202,7 @@ static int fill_small_disk(void)
     for (struct message *m; (m = lease_pop(&t)) != NULL;)
         queue_return(f.queue, m);
     fixture_close(&f);
+    start_on_a_full_disk(&f);
     umount(f.directory);
     fixture_end(&f);
     return test_failures == 0 ? 0 : 1;
