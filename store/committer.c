@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/statvfs.h>
+#include <time.h>
 
 #define LOG_SINK_BYTES 65536
 #define MAP_PAGES_MIN 64   /* the gate closes when puts have fewer left */
@@ -33,7 +34,8 @@ struct committer {
     int fatal_outside;
     struct committer_state state;
 
-    bool is_full; /* atomic */
+    bool is_full;      /* atomic */
+    uint32_t expected; /* atomic */
 
     /* The thread's own. */
     struct job_list kept; /* writes that found no room */
@@ -347,6 +349,16 @@ static void run_batch(struct committer *c, struct job_list *jobs)
     post(c, &ended);
 }
 
+/* Lets announced puts join, when there is no hurry. The lock is held before and after. */
+static void gather(struct committer *c)
+{
+    bool is_worth_it = __atomic_load_n(&c->expected, __ATOMIC_RELAXED) >= COMMIT_GATHER_MIN;
+    if (!is_worth_it || c->is_stopping || c->gives_up || c->calls.first != NULL) return;
+    pthread_mutex_unlock(&c->lock);
+    nanosleep(&(struct timespec){.tv_nsec = COMMIT_GATHER_NS}, NULL);
+    pthread_mutex_lock(&c->lock);
+}
+
 /* Waits for work. False when the thread is to end. */
 static bool wait_for_jobs(struct committer *c, struct job_list *jobs, struct job_list *calls,
                           bool *gives_up_out)
@@ -359,6 +371,7 @@ static bool wait_for_jobs(struct committer *c, struct job_list *jobs, struct job
         pthread_cond_wait(&c->wake, &c->lock);
         c->is_asleep = false;
     }
+    gather(c);
     job_list_append(jobs, &c->waiting);
     job_list_append(calls, &c->calls);
     if (c->fatal == 0) c->fatal = c->fatal_outside;
@@ -450,6 +463,11 @@ void committer_add(struct committer *c, struct job_list *jobs)
     bool is_asleep = c->is_asleep;
     pthread_mutex_unlock(&c->lock);
     if (is_asleep) pthread_cond_signal(&c->wake);
+}
+
+void committer_expect(struct committer *c, uint32_t count)
+{
+    __atomic_store_n(&c->expected, count, __ATOMIC_RELAXED);
 }
 
 void committer_call(struct committer *c, struct job *job)

@@ -1,8 +1,9 @@
 /* committer.h - the one thread of a shard that touches its LMDB environment.
  *
  * It takes every job that waits, makes one transaction of the writes, synced, then runs the reads,
- * and posts all of them back with one mail. While it commits, the next batch gathers: group commit
- * without a timer. It sleeps when nothing waits. */
+ * and posts all of them back with one mail. While it commits, the next batch gathers; and it does
+ * not begin while the bodies of others are on their way to the disk, for a short time: group
+ * commit. It sleeps when nothing waits. */
 #pragma once
 
 #include "ring/base/counter.h"
@@ -12,6 +13,8 @@ struct committer;
 
 #define COMMIT_JOBS_MAX 4096           /* writes in one transaction */
 #define COMMIT_BYTES_MAX (64ull << 20) /* of records in one transaction */
+#define COMMIT_GATHER_NS 300000        /* waited for announced puts before a transaction */
+#define COMMIT_GATHER_MIN 4            /* so many announced puts are worth it */
 
 struct committer_options {
     struct index *index; /* the committer's until committer_stop() */
@@ -42,6 +45,11 @@ void committer_stop(struct committer *committer);
 
 /* Hands over all of `jobs`, which is empty afterwards. Core thread. */
 void committer_add(struct committer *committer, struct job_list *jobs);
+/* Announces that `count` more puts are a disk write away. While there are COMMIT_GATHER_MIN, a
+ * transaction waits COMMIT_GATHER_NS for them: a commit costs as much as six messages do. With
+ * fewer, few sessions are busy, and each would only wait longer for its answer. Cheap. Core thread.
+ */
+void committer_expect(struct committer *committer, uint32_t count);
 /* Hands over one job and waits for it. Any thread but the core's and the committer's. */
 void committer_call(struct committer *committer, struct job *job);
 /* From now on nothing is kept back for another try. */

@@ -16,6 +16,15 @@ static void start_run(struct write_run *run);
 
 /* --- the end of a run --- */
 
+static void tell(struct disk_writer *writer, struct write *write, int err)
+{
+    if (write->is_synced) {
+        ASSERT(writer->synced_count > 0);
+        writer->synced_count--;
+    }
+    write->done(write, err);
+}
+
 /* The blocks leave the run before the first done(), which may add others. */
 static void end_run(struct write_run *run, int err)
 {
@@ -32,7 +41,7 @@ static void end_run(struct write_run *run, int err)
     while ((node = list_pop_front(&ended)) != NULL) {
         struct write *write = LIST_ENTRY(node, struct write, node);
         if (err != 0) segments_drop(writer->segments, &write->extent);
-        write->done(write, err);
+        tell(writer, write, err);
     }
     segment_unhold(segment);
 }
@@ -139,8 +148,7 @@ static void fail_waiting(struct disk_writer *writer, int err)
     list_append_all(&ended, &writer->plain);
     struct list *node;
     while ((node = list_pop_front(&ended)) != NULL) {
-        struct write *write = LIST_ENTRY(node, struct write, node);
-        write->done(write, err);
+        tell(writer, LIST_ENTRY(node, struct write, node), err);
     }
 }
 
@@ -258,6 +266,7 @@ void disk_writer_add(struct disk_writer *writer, struct write *write)
 {
     ASSERT(write->extent.bytes > 0 && write->extent.bytes <= BLOCK_LARGE_BYTES);
     ASSERT(write->done != NULL);
+    if (write->is_synced) writer->synced_count++;
     list_push_back(write->is_synced ? &writer->synced : &writer->plain, &write->node);
 }
 

@@ -51,6 +51,7 @@ struct disk_writer {
     struct list synced, plain; /* waiting */
     struct write_run *runs;    /* WRITE_RUNS_MAX */
     uint32_t inflight;
+    uint32_t synced_count; /* durable writes that wait or are in flight */
     int fatal;
 };
 
@@ -64,4 +65,9 @@ void disk_writer_add(struct disk_writer *writer, struct write *write);
 void disk_writer_flush(struct disk_writer *writer);
 /* A sync has failed: everything that waits, and everything that comes, fails. */
 void disk_writer_set_fatal(struct disk_writer *writer, int err);
+/* Ends of messages that will be on the disk soon. */
+static inline uint32_t disk_writer_synced_count(const struct disk_writer *writer)
+{
+    return writer->synced_count;
+}
 bool disk_writer_is_idle(const struct disk_writer *writer);

@@ -106,6 +106,7 @@ void shard_flush(struct shard *shard)
     disk_writer_flush(&shard->writer);
     bool has_company = shard->outbox.first != NULL || shard->lazy_count >= SHARD_LAZY_JOBS_MAX;
     if (shard->lazy_count > 0 && (has_company || shard->queue->is_closing)) shard_hurry(shard);
+    committer_expect(shard->committer, disk_writer_synced_count(&shard->writer));
     committer_add(shard->committer, &shard->outbox);
 }
 
