@@ -97,7 +97,9 @@ void conn_settle(struct conn *conn)
     if (conn->life == LIFE_OPEN) settle_open(conn);
     if (conn->life != LIFE_OPEN) conn_drop_kept(conn);
     if (conn->life == LIFE_CLOSING) {
-        if (conn->inflight == 0) conn->handler->on_closed(conn);
+        if (conn->inflight > 0) return;
+        conn_tls_free(conn);
+        conn->handler->on_closed(conn);
         return;
     }
     bool is_done = conn->life == LIFE_DRAINING || conn->life == LIFE_LINGERING;

@@ -1,4 +1,4 @@
-/* conn.h - a byte stream over one socket, for a session that embeds it.
+/* conn.h - a byte stream over one socket, plain or under TLS, for a session that embeds it.
  *
  * Reading: small reads arrive in the loop's provided buffers (a multishot receive) and are shown to
  * the owner in place through on_input(), which returns how many bytes it took. What it leaves is
@@ -10,17 +10,24 @@
  * Writing: the owner appends to an output buffer that is borrowed while bytes are pending;
  * conn_flush() sends it. While a send runs, more may be appended: it goes with the next send.
  *
+ * TLS: from conn_start_tls() on the stream is the plaintext inside TLS, and all functions and
+ * handlers stay what they are. One thing differs: a window is filled by decrypting into it, never
+ * by the kernel.
+ *
  * Ending: conn_close() cancels what is in flight and calls on_closed() once nothing is: only then
  * may the owner free the memory. Nothing else of the owner is called after conn_close().
  *
  * Memory: sizeof(struct conn) while idle; the output and the kept input come from the pool of
- * struct conn_host, which is one per core. */
+ * struct conn_host, which is one per core. Under TLS OpenSSL's state of the connection comes on
+ * top: while idle, some 15 KiB as a server, and up to 36 KiB as a client of TLS 1.3, where OpenSSL
+ * keeps the buffer that it read the ticket with. */
 #pragma once
 
 #include "ring/base/buf.h"
 #include "ring/base/memory.h"
 #include "ring/loop.h"
 #include "ring/timer.h"
+#include "ring/tls.h"
 
 #define CONN_OUTPUT_BYTES 4096    /* one output buffer */
 #define CONN_KEPT_BYTES_MAX 65536 /* above this much kept input, receiving pauses */
@@ -50,6 +57,10 @@ struct conn_handler {
     void (*on_end)(struct conn *conn, int err);
     /* Nothing is in flight any more: the owner may free the memory. */
     void (*on_closed)(struct conn *conn);
+    /* The TLS handshake is done: what is written and read from here on is secret. NULL is allowed;
+     * without it, on_input() and on_sent() tell. A handshake that fails ends in on_end() with
+     * -ERR_TLS, and conn_tls_error() says why. */
+    void (*on_secured)(struct conn *conn);
 };
 
 /* What the connections of one core share. */
@@ -70,7 +81,7 @@ struct conn {
     int socket;
     uint8_t life, receiving, sending, showing, end; /* enum conn_life, conn_receiving ... */
     uint8_t inflight;
-    bool is_recv_canceled, is_show_wanted, is_show_deferred, is_room_due;
+    bool is_recv_canceled, is_show_wanted, is_show_deferred, is_room_due, is_tls_begun;
     struct list room_node;
     struct ring_op recv_op, send_op, show_op, close_op;
     struct timer timer;
@@ -83,6 +94,7 @@ struct conn {
     const struct iovec *pieces; /* conn_send_pieces() until its end */
     uint32_t piece_count;
     size_t sending_bytes;
+    struct conn_tls *tls; /* NULL: plain */
 };
 
 /* Starts reading. `socket` is owned by the connection from here on. */
@@ -122,6 +134,45 @@ void conn_window_close(struct conn *conn);
  * wanted (commands after the end of the data). Not from inside on_input(), which returns what it
  * leaves. They are shown when more comes, on conn_read_on(), or after on_window() returned. */
 void conn_unread(struct conn *conn, struct slice bytes);
+
+/* --- TLS --- */
+
+/* Bytes that came before conn_start_tls() and were not taken: under STARTTLS somebody put them
+ * there who hopes that they are taken for a part of the secured session (RFC 3207 section 4.2,
+ * CVE-2011-0411). They never are. */
+enum conn_before_tls {
+    CONN_BEFORE_TLS_REFUSE,  /* on_end() with -ERR_TLS, when there are any */
+    CONN_BEFORE_TLS_DISCARD, /* as if they had not come */
+    CONN_BEFORE_TLS_IS_TLS,  /* they are the first of the handshake: implicit TLS after a header
+                              * of a proxy; never after STARTTLS */
+};
+
+/* Begins TLS on an open connection, once: as server or client as `context` is, which is borrowed.
+ * What was appended before goes out first, in the clear, so that a server calls this right after it
+ * has written its 220, inside on_input() too: what the call of on_input() leaves untaken falls
+ * under `before`. No window may be open and no pieces be unsent; not from inside on_window().
+ *
+ * `server_name` is for clients: the name the server is asked for and, where the context verifies,
+ * must have; an address is only verified. NULL: none is asked for and any will do; sessions to all
+ * such servers are taken for the same. It is copied.
+ *
+ * What is appended from now on waits for the end of the handshake. A handshake has no time limit
+ * here: the owner's own deadline holds for it. conn_finish() before its end sends none of what
+ * waits. Returns 0, -ERR_MEMORY, or -ERR_INVALID for a name that cannot be one; after a failure
+ * nothing has changed. When the connection is no longer open it does nothing and returns 0. */
+MUST_USE int conn_start_tls(struct conn *conn, struct tls_context *context, const char *server_name,
+                            enum conn_before_tls before);
+/* True from on_secured() on. */
+bool conn_is_secured(const struct conn *conn);
+/* False, and *info_out is all zero, before on_secured(). */
+bool conn_tls_info(const struct conn *conn, struct tls_info *info_out);
+/* What on_end() meant by -ERR_TLS, one line for a log: bytes of the peer's making may be in it.
+ * NULL when nothing went wrong; valid until on_closed(). */
+const char *conn_tls_error(const struct conn *conn);
+/* In and after on_end() with 0: the peer's TCP stream ended without the end that TLS asks for.
+ * Somebody between may have cut it. For SMTP, whose messages have an end of their own, this is
+ * common and harmless: what is not ended is dropped either way. */
+bool conn_tls_is_truncated(const struct conn *conn);
 
 /* Flushes, ends the sending half, waits a moment (CONN_LINGER_MS) for the peer to end its own, and
  * closes: an orderly FIN even when unread input is left. What arrives meanwhile is discarded, and

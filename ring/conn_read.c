@@ -127,12 +127,16 @@ static void show_kept(struct conn *conn)
             if (conn->life != LIFE_OPEN) return;
             kept_consume(conn, taken);
             again = goes_on(conn, taken);
+            if (UNLIKELY(conn->is_tls_begun)) {
+                conn_tls_take_kept(conn);
+                return;
+            }
         }
     }
 }
 
 /* Shows `input` where it lies for as long as nothing older is kept; then the rest is kept. */
-static void input_arrived(struct conn *conn, struct slice input)
+void conn_input_arrived(struct conn *conn, struct slice input)
 {
     bool again = true;
     while (again && input.len > 0 && conn->kept_len == 0 && conn->life == LIFE_OPEN) {
@@ -142,7 +146,7 @@ static void input_arrived(struct conn *conn, struct slice input)
             show_window(conn, taken);
         } else {
             taken = show_input(conn, input);
-            again = goes_on(conn, taken);
+            again = goes_on(conn, taken) && !conn->is_tls_begun;
         }
         input = slice_from(input, taken);
     }
@@ -151,7 +155,17 @@ static void input_arrived(struct conn *conn, struct slice input)
         conn_fail(conn, -ERR_MEMORY);
         return;
     }
-    if (again) show_kept(conn);
+    if (UNLIKELY(conn->is_tls_begun)) {
+        conn_tls_take_kept(conn);
+    } else if (again) {
+        show_kept(conn);
+    }
+}
+
+void conn_window_filled(struct conn *conn, size_t bytes)
+{
+    show_window(conn, bytes);
+    show_kept(conn); /* what on_window() has put back */
 }
 
 void conn_show_done(struct ring_op *op)
@@ -159,7 +173,9 @@ void conn_show_done(struct ring_op *op)
     struct conn *conn = CONTAINER_OF(op, struct conn, show_op);
     conn->inflight--;
     conn->is_show_deferred = false;
-    if (conn->is_room_due) {
+    if (conn->tls != NULL && conn_tls_deferred(conn)) {
+        if (conn->is_room_due) conn_defer(conn);
+    } else if (conn->is_room_due) {
         conn->is_room_due = false;
         if (conn->life == LIFE_OPEN) conn->handler->on_sent(conn);
         conn_pass_room_on(conn->host); /* it need not have taken it */
@@ -208,20 +224,25 @@ static void start_receive(struct conn *conn, enum conn_receiving what)
     }
 }
 
+void conn_receive_stop(struct conn *conn)
+{
+    if (conn->receiving == RECEIVING_NOTHING || conn->is_recv_canceled) return;
+    conn->is_recv_canceled = true;
+    loop_cancel(conn->host->loop, &conn->recv_op);
+}
+
 void conn_receive_next(struct conn *conn)
 {
     if (conn->life == LIFE_CLOSING || conn->end != END_NONE) return;
     bool is_host_full = conn->host->kept_bytes > CONN_HOST_KEPT_BYTES_MAX;
     bool is_paused = conn->kept_len > (is_host_full ? CONN_KEPT_FAIR_BYTES : CONN_KEPT_BYTES_MAX);
-    bool wants_inputs = conn->window == NULL && !is_paused;
-    if (conn->receiving == RECEIVING_INPUTS && !wants_inputs && !conn->is_recv_canceled) {
-        conn->is_recv_canceled = true;
-        loop_cancel(conn->host->loop, &conn->recv_op);
-    }
+    /* Only what is not encrypted can go into the window as it comes. */
+    bool wants_inputs = (conn->window == NULL || conn->tls != NULL) && !is_paused;
+    if (conn->receiving == RECEIVING_INPUTS && !wants_inputs) conn_receive_stop(conn);
     if (conn->receiving != RECEIVING_NOTHING) return;
     if (wants_inputs) {
         start_receive(conn, RECEIVING_INPUTS);
-    } else if (conn->window != NULL && conn->kept_len == 0) {
+    } else if (conn->window != NULL && conn->tls == NULL && conn->kept_len == 0) {
         start_receive(conn, RECEIVING_WINDOW);
     }
 }
@@ -231,6 +252,7 @@ static void receive_ended(struct conn *conn, int result)
     /* Out of buffers for a moment, or ended by us: conn_settle() starts the next one. */
     if (result == -ERR_NO_BUFFERS || result == -ERR_CANCELED || result == -EINTR) return;
     if (conn->end != END_NONE) return;
+    if (result == 0 && conn->tls != NULL) result = conn_tls_input_ended(conn);
     if (result == 0) {
         conn->end = END_SEEN;
     } else {
@@ -251,14 +273,17 @@ void conn_recv_done(struct ring_op *op)
     }
     if (has_input) {
         uint16_t input = op->input;
-        if (conn->end != END_TOLD)
-            input_arrived(conn, slice_of(loop_input_data(loop, input), (size_t)result));
+        struct slice bytes = slice_of(loop_input_data(loop, input), (size_t)result);
+        if (conn->tls != NULL) {
+            conn_tls_arrived(conn, bytes);
+        } else if (conn->end != END_TOLD) {
+            conn_input_arrived(conn, bytes);
+        }
         loop_input_release(loop, input);
     } else if (result <= 0) {
         receive_ended(conn, result);
     } else if (is_window && conn->window != NULL) {
-        show_window(conn, (size_t)result);
-        show_kept(conn); /* what on_window() has put back */
+        conn_window_filled(conn, (size_t)result);
     }
     conn_settle(conn);
 }

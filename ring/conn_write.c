@@ -37,6 +37,7 @@ static void give_output_back(struct conn *conn, char *output)
  * stands in line. */
 static void want_room(struct conn *conn)
 {
+    if (conn->sending != SENDING_NOTHING && conn->tls != NULL) conn->tls->is_sent_due = true;
     if (conn->sending != SENDING_NOTHING || conn->is_room_due) return;
     if (list_is_empty(&conn->room_node)) list_push_back(&conn->host->room_wanted, &conn->room_node);
 }
@@ -46,6 +47,7 @@ static void want_room(struct conn *conn)
 size_t conn_output_room(struct conn *conn)
 {
     if (conn->life != LIFE_OPEN || conn->pieces != NULL) return 0;
+    if (conn->tls != NULL && conn->tls->has_clear) return 0; /* on_sent() comes when that is sent */
     if (conn->output != NULL) return CONN_OUTPUT_BYTES - conn->output_len;
     if (has_outputs(conn->host)) return CONN_OUTPUT_BYTES;
     want_room(conn);
@@ -67,14 +69,22 @@ bool conn_write(struct conn *conn, struct slice bytes)
 
 bool conn_is_flushed(const struct conn *conn)
 {
-    return conn->sending == SENDING_NOTHING && conn->output_len == 0 && conn->pieces == NULL;
+    bool is_sending = conn->sending != SENDING_NOTHING;
+    /* Records of TLS itself are nothing that was appended. */
+    if (conn->sending == SENDING_SEALED) is_sending = conn->tls->is_sent_due;
+    return !is_sending && conn->output_len == 0 && conn->pieces == NULL;
 }
 
-void conn_drop_output(struct conn *conn)
+void conn_release_output(struct conn *conn)
 {
     give_output_back(conn, conn->output);
     conn->output = NULL;
     conn->output_len = 0;
+}
+
+void conn_drop_output(struct conn *conn)
+{
+    conn_release_output(conn);
     if (conn->sending != SENDING_PIECES) conn->pieces = NULL;
 }
 
@@ -88,27 +98,34 @@ static size_t pieces_bytes(const struct iovec *pieces, uint32_t count)
     return bytes;
 }
 
-static void begin_send(struct conn *conn, enum conn_sending what, size_t bytes)
+void conn_begin_send(struct conn *conn, enum conn_sending what, size_t bytes)
 {
-    ASSERT(conn->sending == SENDING_NOTHING && conn->output_sent == NULL);
+    ASSERT(conn->sending == SENDING_NOTHING);
     conn->sending = (uint8_t)what;
     conn->sending_bytes = bytes;
     conn->inflight++;
+}
+
+/* The buffer goes with the send. */
+static void begin_plain_send(struct conn *conn, enum conn_sending what, size_t bytes)
+{
+    ASSERT(conn->output_sent == NULL);
+    conn_begin_send(conn, what, bytes);
     conn->output_sent = conn->output;
     conn->output = NULL;
     conn->output_len = 0;
 }
 
-static void send_bytes(struct conn *conn)
+void conn_send_bytes(struct conn *conn)
 {
-    begin_send(conn, SENDING_BYTES, conn->output_len);
+    begin_plain_send(conn, SENDING_BYTES, conn->output_len);
     loop_send(conn->host->loop, conn->socket, conn->output_sent, conn->sending_bytes,
               &conn->send_op);
 }
 
 static void send_pieces(struct conn *conn, const struct iovec *pieces, uint32_t count)
 {
-    begin_send(conn, SENDING_PIECES, pieces_bytes(pieces, count));
+    begin_plain_send(conn, SENDING_PIECES, pieces_bytes(pieces, count));
     loop_sendv(conn->host->loop, conn->socket, pieces, count, &conn->send_op);
 }
 
@@ -128,6 +145,7 @@ static struct iovec *pieces_after_output(struct conn *conn)
 bool conn_send_next(struct conn *conn)
 {
     ASSERT(conn->sending == SENDING_NOTHING);
+    if (conn->tls != NULL) return conn_tls_send_next(conn);
     if (conn->output_len == 0) {
         if (conn->pieces == NULL) return false;
         send_pieces(conn, conn->pieces, conn->piece_count);
@@ -135,7 +153,7 @@ bool conn_send_next(struct conn *conn)
     }
     struct iovec *all = conn->pieces == NULL ? NULL : pieces_after_output(conn);
     if (all == NULL) {
-        send_bytes(conn);
+        conn_send_bytes(conn);
     } else {
         send_pieces(conn, all, conn->piece_count + 1);
     }
@@ -155,10 +173,14 @@ void conn_send_pieces(struct conn *conn, const struct iovec *pieces, uint32_t co
     if (conn->life != LIFE_OPEN) return;
     conn->pieces = pieces;
     conn->piece_count = count;
+    if (conn->tls != NULL) {
+        conn->tls->piece_index = 0;
+        conn->tls->piece_offset = 0;
+    }
     conn_flush(conn);
 }
 
-static void send_failed(struct conn *conn, int result)
+void conn_send_failed(struct conn *conn, int result)
 {
     conn_drop_output(conn);
     if (conn->life == LIFE_OPEN && conn->end == END_TOLD) {
@@ -178,17 +200,18 @@ void conn_send_done(struct ring_op *op)
     give_output_back(conn, conn->output_sent);
     conn->output_sent = NULL;
     if (what == SENDING_PIECES) conn->pieces = NULL;
+    if (what == SENDING_SEALED) conn_tls_sent(conn);
 
     bool is_short = result < 0 || (size_t)result != conn->sending_bytes;
     if (conn->life == LIFE_CLOSING || what == SENDING_END) {
         /* Only its end was awaited. */
     } else if (is_short) {
-        send_failed(conn, result);
+        conn_send_failed(conn, result);
     } else if (conn_send_next(conn)) {
         /* Appended while the last send ran. */
     } else if (conn->life == LIFE_FLUSHING) {
         conn_flushed(conn);
-    } else {
+    } else if (conn->tls == NULL || conn_tls_take_sent_due(conn)) {
         conn->handler->on_sent(conn);
     }
     conn_settle(conn);

@@ -13,6 +13,7 @@ static const char *const words[] = {
     [ERR_FAILED_SYNC - ERR_CORRUPT] = "a sync to disk failed",
     [ERR_SYNTAX - ERR_CORRUPT] = "syntax error",
     [ERR_CLOSED - ERR_CORRUPT] = "the peer ended the connection",
+    [ERR_TLS - ERR_CORRUPT] = "TLS failed",
 };
 
 const char *err_str(int err)

@@ -30,6 +30,7 @@ enum err {
     ERR_FAILED_SYNC,    /* a sync failed: the process must stop (never retried) */
     ERR_SYNTAX,         /* a configuration or other text of ours does not parse */
     ERR_CLOSED,         /* the peer ended the connection */
+    ERR_TLS,            /* a handshake or a record of TLS failed; conn_tls_error() says why */
 };
 
 /* The words for `err` (0, or a negative value as returned). Never NULL; static or thread-local

@@ -99,7 +99,13 @@ static void on_closed(struct conn *conn)
     owner_of(conn)->closes++;
 }
 
-static const struct conn_handler handler = {on_input, on_window, on_sent, on_end, on_closed};
+static const struct conn_handler handler = {
+    .on_input = on_input,
+    .on_window = on_window,
+    .on_sent = on_sent,
+    .on_end = on_end,
+    .on_closed = on_closed,
+};
 
 struct acceptor {
     struct ring_op op;
