@@ -40,14 +40,15 @@ static void *pace_run(void *arg)
     return NULL;
 }
 
-struct load_pace *load_pace_start(struct loop *loop, double rate, bool is_poisson, uint64_t seed)
+struct load_pace *load_pace_start(struct loop *loop, const struct load_pace_options *options)
 {
-    ASSERT(rate > 0);
+    ASSERT(options->rate > 0);
     struct load_pace *pace = xcalloc(1, sizeof(*pace));
     pace->loop = loop;
-    pace->interval_ns = 1e9 / rate;
-    pace->is_poisson = is_poisson;
-    pace->random = seed;
+    pace->interval_ns = 1e9 / options->rate;
+    pace->is_poisson = options->is_poisson;
+    pace->random = options->seed;
+    pace->next_ns = options->share * pace->interval_ns;
     pace->start_ns = clock_monotonic_ns();
     double wake_ns = MIN(MAX(pace->interval_ns / 2, LOAD_PACE_NS_MIN), LOAD_PACE_NS_MAX);
     pace->wake_ns = (uint64_t)wake_ns;

@@ -11,7 +11,14 @@
 
 struct load_pace;
 
-struct load_pace *load_pace_start(struct loop *loop, double rate, bool is_poisson, uint64_t seed);
+struct load_pace_options {
+    double rate; /* a second, above 0 */
+    bool is_poisson;
+    uint64_t seed;
+    double share; /* of an interval, 0 to 1: how much later than now the first time is */
+};
+
+struct load_pace *load_pace_start(struct loop *loop, const struct load_pace_options *options);
 void load_pace_stop(struct load_pace *pace); /* NULL is allowed */
 /* The intended time of the next message; load_pace_advance() goes on to the one after it. */
 uint64_t load_pace_next_ns(const struct load_pace *pace);

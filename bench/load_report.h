@@ -5,6 +5,7 @@
 #include "bench/report.h"
 
 /* Owned by the caller. */
-json_t *load_report(const struct load_run *run);
-/* The run did not do all it was asked to. */
-bool load_report_is_partial(const struct load_run *run);
+json_t *load_report(const struct load_run *run, const struct load_total *total);
+/* A line on standard error when the result is partial: why. */
+void load_report_say_why(const struct load_options *options, const struct load_total *total);
+int load_report_exit_code(const struct load_options *options, const struct load_total *total);

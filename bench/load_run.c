@@ -1,199 +1,237 @@
-/* load_run.c - starts the sessions, deals out the messages, keeps the numbers, ends the run. */
+/* load_run.c - the threads of a run, from the first loop to the sum of what they did. */
 #include "bench/load_run.h"
 
-#include "bench/load_pace.h"
-#include "bench/load_session.h"
+#include "bench/control.h"
+#include "bench/load_idle.h"
 #include "ring/base/clock.h"
 #include "ring/base/memory.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
-#define LIVE_INTERVAL_MS 1000
-#define QUIT_WAIT_MS 2000 /* for the answers to QUIT, once all messages are settled */
+#define DESCRIPTORS_SPARE 64
 
-static uint64_t settled_count(const struct load_run *run)
+uint64_t load_run_share(uint64_t total, const struct load_core *core)
 {
-    return run->counts.accepted + run->counts.refused + run->counts.lost;
+    uint64_t cores = core->options->cores;
+    return total / cores + (core->index < total % cores);
 }
 
-bool load_run_has_more(const struct load_run *run)
+/* --- start --- */
+
+static void say_holding(const struct load_run *run)
 {
-    uint64_t messages = run->options->messages;
-    return run->end == LOAD_GOES_ON && (messages == 0 || run->counts.taken < messages);
+    const struct load_options *options = run->options;
+    if (options->idle == 0) return;
+    /* Standard output is the report's, unless that has a file. */
+    bool has_stdout = options->json != NULL && strcmp(options->json, "-") != 0;
+    FILE *to = has_stdout ? stdout : stderr;
+    fprintf(to, "holding %" PRIu64 " of %" PRIu32 "\n", run->idle_held, options->idle);
+    fflush(to);
 }
 
-bool load_run_take(struct load_run *run, bool may_be_8bit, struct message *message_out,
-                   uint64_t *intended_ns_out)
+void load_run_on_core_ready(struct load_run *run, uint64_t idle_held)
 {
-    if (!load_run_has_more(run)) return false;
-    uint64_t now = clock_monotonic_ns();
-    *intended_ns_out = now;
-    if (run->pace != NULL) {
-        *intended_ns_out = load_pace_next_ns(run->pace);
-        if (*intended_ns_out > now) return false;
-        load_pace_advance(run->pace);
+    __atomic_add_fetch(&run->idle_held, idle_held, __ATOMIC_RELAXED);
+    if (__atomic_sub_fetch(&run->cores_not_ready, 1, __ATOMIC_ACQ_REL) > 0) return;
+    say_holding(run);
+    run->start_usage = usage_now();
+    run->start_ns = clock_monotonic_ns();
+    for (uint32_t i = 0; i < run->options->cores; i++) {
+        mailbox_post(mailbox_of(run->cores[i].loop), &run->cores[i].start_mail);
     }
-    message_make(run->maker, ++run->counts.taken, may_be_8bit, message_out);
-    return true;
 }
 
-/* Stops the clocks: what comes after is only the closing of connections. */
-static void end_measuring(struct load_run *run)
+void load_run_on_core_measured(struct load_run *run)
 {
-    if (run->end_ns != 0) return;
+    if (__atomic_sub_fetch(&run->cores_measuring, 1, __ATOMIC_ACQ_REL) > 0) return;
     run->end_ns = clock_monotonic_ns();
     run->usage = usage_since(&run->start_usage);
-    timer_arm(run->loop, &run->close_timer, QUIT_WAIT_MS);
-}
-
-void load_run_settle(struct load_run *run, const struct message *message, unsigned status,
-                     uint64_t recipients, uint64_t intended_ns, uint64_t end_of_data_ns)
-{
-    struct load_counts *counts = &run->counts;
-    if (status == LEDGER_LOST) {
-        counts->lost++;
-    } else if (status < 300) {
-        uint64_t now = clock_monotonic_ns();
-        counts->accepted++;
-        counts->accepted_bytes += message->bytes;
-        latency_add(&run->reply_latency, now - end_of_data_ns);
-        latency_add(&run->message_latency, now - intended_ns);
-    } else {
-        ASSERT(status < LOAD_CODES_MAX);
-        counts->refused++;
-        counts->codes[status]++;
-    }
-    if (run->ledger != NULL) {
-        ledger_add_sent(run->ledger, &(struct ledger_sent){.id = message->id,
-                                                           .digest = message->digest,
-                                                           .body_bytes = message->body_bytes,
-                                                           .recipients = recipients,
-                                                           .status = status});
-    }
-    if (settled_count(run) == run->options->messages) end_measuring(run);
-}
-
-void load_run_on_session_over(struct load_run *run)
-{
-    ASSERT(run->session_count_open > 0);
-    if (--run->session_count_open > 0) return;
-    if (run->end == LOAD_GOES_ON) {
-        bool is_complete = settled_count(run) == run->options->messages;
-        run->end = is_complete ? LOAD_COMPLETE : LOAD_NO_SESSIONS;
-    }
-    end_measuring(run);
-    timer_disarm(&run->timeout_timer);
-    timer_disarm(&run->live_timer);
-    timer_disarm(&run->close_timer);
-    loop_stop(run->loop);
-}
-
-static void stop_sessions(struct load_run *run)
-{
-    for (uint32_t i = 0; i < run->options->sessions; i++) {
-        load_session_stop(&run->sessions[i]);
-    }
 }
 
 void load_run_stop(struct load_run *run, enum load_end why)
 {
-    if (run->end != LOAD_GOES_ON || run->session_count_open == 0) return;
-    bool is_complete = run->options->messages > 0 && settled_count(run) == run->options->messages;
-    run->end = is_complete ? LOAD_COMPLETE : why;
-    end_measuring(run);
-    stop_sessions(run);
-}
-
-static void run_on_timeout(struct timer *timer)
-{
-    load_run_stop(CONTAINER_OF(timer, struct load_run, timeout_timer), LOAD_TIMEOUT);
-}
-
-static void run_on_close_timer(struct timer *timer)
-{
-    stop_sessions(CONTAINER_OF(timer, struct load_run, close_timer));
-}
-
-static void run_on_live_timer(struct timer *timer)
-{
-    struct load_run *run = CONTAINER_OF(timer, struct load_run, live_timer);
-    const struct load_counts *counts = &run->counts;
-    double seconds = (double)(clock_monotonic_ns() - run->start_ns) / 1e9;
-    fprintf(stderr, "\r%7.1f s  %10" PRIu64 " accepted  %7" PRIu64 "/s  p99 %8.2f ms", seconds,
-            counts->accepted, counts->accepted - run->live_accepted,
-            (double)latency_at(&run->reply_latency, 0.99) / 1e6);
-    fprintf(stderr, "  %" PRIu64 " refused  %" PRIu64 " lost ", counts->refused, counts->lost);
-    run->live_accepted = counts->accepted;
-    timer_arm(run->loop, timer, LIVE_INTERVAL_MS);
-}
-
-/* Idle sessions get what has become due; and quit when nothing more will. */
-static void run_on_turn(struct loop_hook *hook)
-{
-    struct load_run *run = CONTAINER_OF(hook, struct load_run, hook);
-    while (!list_is_empty(&run->idle)) {
-        bool is_due = run->pace == NULL || load_pace_next_ns(run->pace) <= clock_monotonic_ns();
-        if (!is_due && load_run_has_more(run)) break;
-        struct list *node = list_pop_front(&run->idle);
-        load_session_poll(LIST_ENTRY(node, struct load_session, idle_node));
+    if (run->is_stopping) return;
+    run->is_stopping = true;
+    run->stop_why = why;
+    for (uint32_t i = 0; i < run->options->cores; i++) {
+        mailbox_post(mailbox_of(run->cores[i].loop), &run->cores[i].stop_mail);
     }
-    if (run->options->has_sync_ledger && run->ledger != NULL) ledger_flush(run->ledger);
 }
 
-static void start_timers(struct load_run *run)
+/* --- threads --- */
+
+static void run_loop(struct load_core *core)
 {
-    timer_init(&run->timeout_timer, run_on_timeout);
-    timer_init(&run->live_timer, run_on_live_timer);
-    timer_init(&run->close_timer, run_on_close_timer);
-    timer_arm(run->loop, &run->timeout_timer, run->options->timeout_ns / NS_PER_MS);
-    if (isatty(STDERR_FILENO)) timer_arm(run->loop, &run->live_timer, LIVE_INTERVAL_MS);
+    load_core_start(core);
+    int err = loop_run(core->loop);
+    if (err == 0) return;
+    fprintf(stderr, "load: the loop failed: %s\n", err_str(err));
+    exit(1);
 }
 
-struct load_run *load_run_start(const struct load_options *options, struct loop *loop)
+/* The loop is made and ended on its own thread. Between the last two barriers nobody posts to it
+ * any more, so that it can go. */
+static void *core_run(void *arg)
 {
-    struct load_run *run = xcalloc(1, sizeof(*run));
+    struct load_core *core = arg;
+    struct load_run *run = core->run;
+    if (!load_core_open(core)) __atomic_store_n(&run->is_broken, true, __ATOMIC_RELEASE);
+    pthread_barrier_wait(&run->barrier);
+    if (__atomic_load_n(&run->is_broken, __ATOMIC_ACQUIRE)) return NULL;
+    run_loop(core);
+    pthread_barrier_wait(&run->barrier);
+    load_core_close(core);
+    return NULL;
+}
+
+static void on_command(void *owner, struct slice command)
+{
+    struct load_run *run = owner;
+    if (slice_eq(command, SLICE("stop"))) load_run_stop(run, LOAD_STOPPED);
+}
+
+static void run_core_0(struct load_run *run)
+{
+    struct load_core *core = &run->cores[0];
+    if (!load_core_open(core)) __atomic_store_n(&run->is_broken, true, __ATOMIC_RELEASE);
+    pthread_barrier_wait(&run->barrier);
+    if (__atomic_load_n(&run->is_broken, __ATOMIC_ACQUIRE)) exit(1); /* who broke it said why */
+    struct control *control = control_start(core->loop, false, on_command, run);
+    run_loop(core);
+    if (isatty(STDERR_FILENO)) fputc('\n', stderr);
+    control_stop(control);
+    pthread_barrier_wait(&run->barrier);
+    load_core_close(core);
+}
+
+/* Sockets that connect are descriptors of this process. */
+static void raise_descriptor_limit(const struct load_options *options)
+{
+    rlim_t need = (rlim_t)options->sessions + options->idle + 16u * options->cores;
+    need += DESCRIPTORS_SPARE;
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= need) return;
+    limit.rlim_max = MAX(limit.rlim_max, need); /* more than it was only root may have */
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) == 0) return;
+    fprintf(stderr,
+            "load: %" PRIu32 " sessions and %" PRIu32 " idle connections need a limit of %" PRIu64
+            " open files: raise it (ulimit -n)\n",
+            options->sessions, options->idle, (uint64_t)need);
+    exit(1);
+}
+
+static void prepare_core(struct load_run *run, uint32_t index)
+{
+    struct load_core *core = &run->cores[index];
+    const struct load_options *options = run->options;
+    core->run = run;
+    core->options = options;
+    core->maker = run->maker;
+    core->index = index;
+    core->session_count = (uint32_t)load_run_share(options->sessions, core);
+    core->idle_count = (uint32_t)load_run_share(options->idle, core);
+    core->message_count =
+        options->messages == 0 ? UINT64_MAX : load_run_share(options->messages, core);
+}
+
+void load_run(struct load_run *run, const struct load_options *options)
+{
+    raise_descriptor_limit(options);
     run->options = options;
-    run->loop = loop;
-    list_init(&run->idle);
-    if (options->ledger != NULL) {
-        int err = ledger_open(options->ledger, &run->ledger);
-        if (err != 0) {
-            fprintf(stderr, "cannot open the ledger %s: %s\n", options->ledger, err_str(err));
-            exit(1);
-        }
-    }
-    conn_host_init(&run->host, loop, 2 * (size_t)options->sessions);
     run->maker = message_maker_create(&options->message);
-    run->sessions = xcalloc(options->sessions, sizeof(run->sessions[0]));
-    run->session_count_open = options->sessions;
-    if (options->rate > 0) {
-        run->pace =
-            load_pace_start(loop, options->rate, options->is_poisson, options->message.seed);
+    run->cores = xcalloc(options->cores, sizeof(run->cores[0]));
+    run->cores_not_ready = run->cores_measuring = run->cores_open = options->cores;
+    int err = pthread_barrier_init(&run->barrier, NULL, options->cores);
+    ASSERT(err == 0);
+    for (uint32_t i = 0; i < options->cores; i++) {
+        prepare_core(run, i);
     }
-    run->hook.run = run_on_turn;
-    loop_hook_add(loop, &run->hook);
-    start_timers(run);
-    run->start_usage = usage_now();
-    run->start_ns = clock_monotonic_ns();
-    for (uint32_t i = 0; i < options->sessions; i++) {
-        load_session_start(&run->sessions[i], run);
+    for (uint32_t i = 1; i < options->cores; i++) {
+        err = pthread_create(&run->cores[i].thread, NULL, core_run, &run->cores[i]);
+        ASSERT(err == 0);
     }
-    return run;
+    run_core_0(run);
+    for (uint32_t i = 1; i < options->cores; i++) {
+        pthread_join(run->cores[i].thread, NULL);
+    }
+}
+
+/* --- the sum --- */
+
+static void add_counts(struct load_counts *sum, const struct load_counts *counts)
+{
+    sum->taken += counts->taken;
+    sum->accepted += counts->accepted;
+    sum->refused += counts->refused;
+    sum->lost += counts->lost;
+    sum->accepted_bytes += counts->accepted_bytes;
+    sum->accepted_slow += counts->accepted_slow;
+    sum->overdue += counts->overdue;
+    sum->recipients_refused += counts->recipients_refused;
+    sum->sessions_lost += counts->sessions_lost;
+    sum->connections += counts->connections;
+    sum->connect_errors += counts->connect_errors;
+    sum->losses += counts->losses;
+    sum->stalls += counts->stalls;
+    sum->bad_replies += counts->bad_replies;
+    sum->handshakes += counts->handshakes;
+    sum->handshakes_resumed += counts->handshakes_resumed;
+    sum->handshakes_failed += counts->handshakes_failed;
+    if (counts->connect_error != 0) sum->connect_error = counts->connect_error;
+    for (unsigned code = 0; code < LOAD_CODES_MAX; code++) {
+        sum->codes[code] += counts->codes[code];
+    }
+}
+
+/* Keeps the earlier one. */
+static void take_first(struct load_problem *first, const struct load_problem *problem)
+{
+    if (problem->at_ns == 0) return;
+    if (first->at_ns == 0 || problem->at_ns < first->at_ns) *first = *problem;
+}
+
+static void add_core(struct load_total *total, const struct load_core *core)
+{
+    add_counts(&total->counts, &core->counts);
+    latency_merge(&total->reply_latency, &core->reply_latency);
+    latency_merge(&total->message_latency, &core->message_latency);
+    latency_merge(&total->handshake_latency, &core->handshake_latency);
+    take_first(&total->refusal, &core->refusal);
+    if (core->idle != NULL) {
+        struct load_idle_counts idle = load_idle_counts(core->idle);
+        total->idle.wanted += idle.wanted;
+        total->idle.held += idle.held;
+        total->idle.lost += idle.lost;
+        total->idle.refused += idle.refused;
+    }
+}
+
+void load_run_total(const struct load_run *run, struct load_total *total)
+{
+    memset(total, 0, sizeof(*total));
+    for (uint32_t i = 0; i < run->options->cores; i++) {
+        total->end = MAX(total->end, run->cores[i].end);
+    }
+    for (uint32_t i = 0; i < run->options->cores; i++) {
+        const struct load_core *core = &run->cores[i];
+        add_core(total, core);
+        /* What ended the run tells more than what only came first. */
+        if (total->end != LOAD_UNABLE || core->end == LOAD_UNABLE)
+            take_first(&total->problem, &core->problem);
+    }
 }
 
 void load_run_finish(struct load_run *run)
 {
-    load_pace_stop(run->pace);
-    loop_hook_remove(&run->hook);
-    for (uint32_t i = 0; i < run->options->sessions; i++) {
-        load_session_finish(&run->sessions[i]);
+    for (uint32_t i = 0; i < run->options->cores; i++) {
+        load_core_finish(&run->cores[i]);
     }
-    free(run->sessions);
+    free(run->cores);
     message_maker_destroy(run->maker);
-    conn_host_finish(&run->host);
-    ledger_close(run->ledger);
-    free(run);
+    pthread_barrier_destroy(&run->barrier);
 }

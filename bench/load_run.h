@@ -1,75 +1,59 @@
-/* load_run.h - one run of the load: its sessions, what is still to send, and what was measured.
+/* load_run.h - one run of the load: its cores, when they start, and how it ended.
  *
- * Closed loop: a session takes its next message as soon as it has the answer to the last. Open loop
- * (--rate): messages have intended times; one that is due goes to an idle session, and waits for
- * one otherwise, so that a slow server cannot slow the load down unseen.
+ * Core 0 runs on the main thread, the others on threads of their own. Each brings up its idle
+ * connections; when all have, the last one starts the clock and the sessions of all. Stops go
+ * through core 0, which also runs until the others are over:
  *
- * The run ends when all messages have been settled and the sessions have closed; or, with a partial
- * result, at the timeout, by a signal, or when no session is left. */
+ *     core k: idle up --> [all are] --> sessions run --> over --> its loop waits for the join
+ *     core 0: the same, then waits for the others' "over"
+ *
+ * What cores share is written before a mail or a barrier and read after it; the counters of a
+ * running core are its own. */
 #pragma once
 
-#include "bench/latency.h"
-#include "bench/ledger.h"
-#include "bench/load_options.h"
-#include "bench/usage.h"
-#include "ring/conn.h"
-#include "ring/timer.h"
+#include "bench/load_core.h"
 
-struct load_session;
-
-#define LOAD_CODES_MAX 600 /* reply codes are below this */
-
-/* Why a run ended. */
-enum load_end { LOAD_GOES_ON, LOAD_COMPLETE, LOAD_TIMEOUT, LOAD_STOPPED, LOAD_NO_SESSIONS };
-
-struct load_counts {
-    uint64_t taken;              /* messages begun */
-    uint64_t accepted, refused;  /* answered */
-    uint64_t lost;               /* no answer came */
-    uint64_t accepted_bytes;     /* of accepted messages */
-    uint64_t recipients_refused; /* of messages that were sent to others */
-    uint64_t connections, connect_errors, losses, bad_replies;
-    int connect_error;              /* the last, -ERR_*; 0: none */
-    uint64_t codes[LOAD_CODES_MAX]; /* refusals by the code of the reply */
-};
+#include <pthread.h>
 
 struct load_run {
     const struct load_options *options;
-    struct loop *loop;
-    struct conn_host host;
-    struct message_maker *maker;
-    struct ledger *ledger; /* NULL: none */
-    struct load_session *sessions;
-    uint32_t session_count_open; /* not yet over */
-    struct list idle;            /* sessions that wait for a message */
-    struct load_pace *pace;      /* NULL: closed loop */
-    enum load_end end;
+    struct message_maker *maker; /* read by all */
+    struct load_core *cores;
+    pthread_barrier_t barrier; /* loops are made; loops may go */
+    bool is_broken;            /* a core could not be made; before the first barrier */
+    uint32_t cores_not_ready, cores_measuring; /* atomic */
+    uint32_t cores_open;                       /* of core 0's thread, as is is_stopping */
+    bool is_stopping;
+    enum load_end stop_why; /* set before the mails that stop the cores */
+    uint64_t idle_held;     /* atomic: when all were up */
     uint64_t start_ns, end_ns;
     struct usage start_usage, usage;
-    struct load_counts counts;
-    struct latency reply_latency;   /* end of data to its reply */
-    struct latency message_latency; /* MAIL, or the intended time, to the reply */
-    struct timer timeout_timer, live_timer, close_timer;
-    struct loop_hook hook;
-    uint64_t live_accepted; /* at the last live line */
 };
 
-/* Makes everything and starts connecting. Ends the process with a line when the ledger cannot be
- * opened. `options` and `loop` are borrowed. */
-struct load_run *load_run_start(const struct load_options *options, struct loop *loop);
-/* After the loop has ended. */
+/* What the cores did together. */
+struct load_total {
+    enum load_end end;
+    struct load_counts counts;
+    struct load_idle_counts idle;
+    struct load_problem problem; /* the first, or what ended the run */
+    struct load_problem refusal; /* the first reply that refused a message */
+    struct latency reply_latency, message_latency, handshake_latency;
+};
+
+/* Runs all of it. Ends the process with a line when it cannot begin, or a loop fails. `run` is zero
+ * before; `options` is borrowed. */
+void load_run(struct load_run *run, const struct load_options *options);
+/* Adds the cores up; `total` is large. After load_run(). */
+void load_run_total(const struct load_run *run, struct load_total *total);
 void load_run_finish(struct load_run *run);
-/* Ends the run: sessions close, messages under way are settled as lost. */
+
+/* --- for cores --- */
+
+/* The core's part of `total`: what does not divide goes to the first. */
+uint64_t load_run_share(uint64_t total, const struct load_core *core);
+/* Ends the run; on core 0's thread. */
 void load_run_stop(struct load_run *run, enum load_end why);
-
-/* --- for sessions --- */
-
-bool load_run_has_more(const struct load_run *run);
-/* The next message and the time it counts from. False when none is due, or left. */
-bool load_run_take(struct load_run *run, bool may_be_8bit, struct message *message_out,
-                   uint64_t *intended_ns_out);
-/* The fate of a message: `status` as in the ledger. `end_of_data_ns` is 0 when it was not sent. */
-void load_run_settle(struct load_run *run, const struct message *message, unsigned status,
-                     uint64_t recipients, uint64_t intended_ns, uint64_t end_of_data_ns);
-/* A session will do no more. */
-void load_run_on_session_over(struct load_run *run);
+/* The core's idle connections are up. The last one starts all. */
+void load_run_on_core_ready(struct load_run *run, uint64_t idle_held);
+/* All messages of the core are settled. */
+void load_run_on_core_measured(struct load_run *run);

@@ -19,7 +19,7 @@
 #define VARIANTS 16         /* bodies for one size; fewer for large ones */
 
 struct message_template {
-    bool is_8bit, has_tail;
+    bool is_8bit, has_tail, is_unstuffed;
     uint64_t text_bytes;  /* dots not stuffed */
     struct digest digest; /* of the text */
     char *chunk, *rest;   /* as on the wire */
@@ -36,6 +36,7 @@ struct size_class {
 
 struct message_maker {
     uint64_t run, seed, weight_total;
+    bool is_unstuffed;
     size_t class_count;
     struct size_class classes[MESSAGE_SIZES_MAX];
     size_t header_len, id_at[3], digest_at, body_bytes_at;
@@ -98,7 +99,11 @@ static char *make_text(struct message_template *t, enum text_kind kind, uint64_t
     struct buf raw_buf = {.data = raw, .cap = bytes};
     struct buf wire_buf = {.data = wire, .cap = 2 * bytes};
     text_write(kind, random, bytes, &raw_buf);
-    text_stuff(buf_slice(&raw_buf), &wire_buf);
+    if (t->is_unstuffed) {
+        buf_append_slice(&wire_buf, buf_slice(&raw_buf));
+    } else {
+        text_stuff(buf_slice(&raw_buf), &wire_buf);
+    }
     ASSERT(raw_buf.len == bytes);
     ASSERT(!wire_buf.is_short);
     for (uint32_t i = 0; i < times; i++) {
@@ -111,9 +116,10 @@ static char *make_text(struct message_template *t, enum text_kind kind, uint64_t
 }
 
 static void make_template(struct message_template *t, enum text_kind kind, uint64_t *random,
-                          uint64_t body_bytes)
+                          uint64_t body_bytes, bool is_unstuffed)
 {
     memset(t, 0, sizeof(*t));
+    t->is_unstuffed = is_unstuffed;
     t->is_8bit = text_is_8bit(kind);
     digest_init(&t->digest);
     /* Below this an empty body: every other has its last line and at least one of text. */
@@ -143,7 +149,7 @@ static void make_class(struct message_maker *maker, struct size_class *c,
     for (uint32_t i = 0; i < c->variant_count; i++) {
         enum text_kind kind = options->is_plain ? TEXT_PLAIN : i % TEXT_KIND_COUNT;
         uint64_t body_bytes = bytes > maker->header_len ? bytes - maker->header_len : 0;
-        make_template(&c->variants[i], kind, &random, body_bytes);
+        make_template(&c->variants[i], kind, &random, body_bytes, options->is_unstuffed);
     }
 }
 
@@ -156,6 +162,7 @@ struct message_maker *message_maker_create(const struct message_options *options
     struct message_maker *maker = xcalloc(1, sizeof(*maker));
     maker->run = options->run;
     maker->seed = options->seed;
+    maker->is_unstuffed = options->is_unstuffed;
     make_header(maker, options);
     memcpy(maker->tail, "id ", 3);
     memcpy(maker->tail + 3 + MARK_ID_BYTES, "\r\n.\r\n", 5);
@@ -209,15 +216,16 @@ void message_make(const struct message_maker *maker, uint64_t number, bool may_b
     out->body = t;
     out->is_8bit = t->is_8bit;
     struct digest digest = t->digest;
+    uint32_t end_bytes = maker->is_unstuffed ? 0 : MESSAGE_END_BYTES;
     if (t->has_tail) {
         memcpy(out->tail, maker->tail, sizeof(out->tail));
         mark_write_id(&out->id, out->tail + 3);
-        out->tail_len = sizeof(out->tail);
+        out->tail_len = MESSAGE_TAIL_BYTES + end_bytes;
         digest_add(&digest, slice_of(out->tail, MESSAGE_TAIL_BYTES));
         out->body_bytes = t->text_bytes + MESSAGE_TAIL_BYTES;
     } else {
         memcpy(out->tail, maker->tail + MESSAGE_TAIL_BYTES, MESSAGE_END_BYTES);
-        out->tail_len = MESSAGE_END_BYTES;
+        out->tail_len = end_bytes;
         out->body_bytes = 0;
     }
     out->bytes = maker->header_len + out->body_bytes;
@@ -254,14 +262,46 @@ static struct iovec piece_of(const char *data, size_t len)
     return (struct iovec){(void *)(uintptr_t)data, len};
 }
 
-uint32_t message_pieces(const struct message *message, struct iovec *pieces)
+size_t message_header_bytes(const struct message_maker *maker)
+{
+    return maker->header_len;
+}
+
+static uint64_t repeated_bytes(const struct message_template *t)
+{
+    return (uint64_t)t->chunk_count * t->chunk_len;
+}
+
+uint64_t message_rest_bytes(const struct message *message)
 {
     const struct message_template *t = message->body;
-    uint32_t count = 0;
-    while (count < t->chunk_count) {
-        pieces[count++] = piece_of(t->chunk, t->chunk_len);
+    return repeated_bytes(t) + t->rest_len + message->tail_len;
+}
+
+/* The piece that begins at `at`: of at most `bytes`. */
+static struct iovec piece_at(const struct message *message, uint64_t at, uint64_t bytes)
+{
+    const struct message_template *t = message->body;
+    uint64_t repeated = repeated_bytes(t);
+    if (at < repeated) {
+        size_t in_chunk = (size_t)(at % t->chunk_len);
+        return piece_of(t->chunk + in_chunk, (size_t)MIN(bytes, t->chunk_len - in_chunk));
     }
-    if (t->rest_len > 0) pieces[count++] = piece_of(t->rest, t->rest_len);
-    pieces[count++] = piece_of(message->tail, message->tail_len);
+    at -= repeated;
+    if (at < t->rest_len) return piece_of(t->rest + at, (size_t)MIN(bytes, t->rest_len - at));
+    at -= t->rest_len;
+    ASSERT(at < message->tail_len);
+    return piece_of(message->tail + at, (size_t)MIN(bytes, message->tail_len - at));
+}
+
+uint32_t message_pieces(const struct message *message, uint64_t from, uint64_t bytes,
+                        struct iovec *pieces)
+{
+    uint32_t count = 0;
+    while (bytes > 0) {
+        pieces[count] = piece_at(message, from, bytes);
+        from += pieces[count].iov_len;
+        bytes -= pieces[count++].iov_len;
+    }
     return count;
 }

@@ -5,10 +5,9 @@
  * make one costs two copies and the digest of that last line.
  *
  *     header section, blank line      message_write_header()
- *     text of the template            shared by all its messages; a large one is one chunk,
- * repeated "id RUN-NUMBER" CRLF            the last line of the body, so that no two bodies are
- * equal
- *     "." CRLF                        the end of the data
+ *     text of the template            shared by its messages; a large one is one chunk, repeated
+ *     "id RUN-NUMBER" CRLF            the last line of the body, so that no two bodies are equal
+ *     "." CRLF                        the end of the data; not with is_unstuffed
  *
  * The id at both ends of the body shows when two messages were mixed up. A chunk is no multiple of
  * a disk block, so that swapped blocks show too. */
@@ -39,7 +38,8 @@ struct message_options {
     const char *from, *to; /* addresses without angle brackets; borrowed */
     struct message_size sizes[MESSAGE_SIZES_MAX];
     size_t size_count;
-    bool is_plain; /* only plain lines: no dots, long lines or bytes above 127 */
+    bool is_plain;     /* only plain lines: no dots, long lines or bytes above 127 */
+    bool is_unstuffed; /* for BDAT: dots as they are, and no "." at the end */
 };
 
 struct message_template;
@@ -69,6 +69,11 @@ void message_write_header(const struct message_maker *maker, const struct messag
                           struct buf *out);
 /* At most so many pieces does any message of this maker have. */
 uint32_t message_pieces_max(const struct message_maker *maker);
-/* Everything after the header section, with the end of the data: the count. The pieces name memory
- * of the maker and of `message`. */
-uint32_t message_pieces(const struct message *message, struct iovec *pieces);
+/* The length of the header section with its blank line, and of what follows it on the wire: the
+ * body and the end of the data. */
+size_t message_header_bytes(const struct message_maker *maker);
+uint64_t message_rest_bytes(const struct message *message);
+/* `bytes` from `from` on of what follows the header section: the count of the pieces. They name
+ * memory of the maker and of `message`. */
+uint32_t message_pieces(const struct message *message, uint64_t from, uint64_t bytes,
+                        struct iovec *pieces);

@@ -2,6 +2,7 @@
  *
  * One thread with one loop receives; a second waits for signals and lines on standard input. Exit:
  * 0 done, 1 failed or the comparison with a ledger is not good, 64 usage. */
+#include "bench/address.h"
 #include "bench/compare.h"
 #include "bench/control.h"
 #include "bench/sink_options.h"
@@ -15,6 +16,13 @@
 #define SUBMISSION_COUNT 4096
 #define INPUT_COUNT 1024
 
+/* Seconds since 1970 of a time on the monotonic clock; 0 when there is none. */
+static double wall_seconds(uint64_t at_ns)
+{
+    uint64_t ago_ms = (clock_monotonic_ns() - at_ns) / NS_PER_MS;
+    return at_ns == 0 ? 0 : (double)(clock_wall_ms() - ago_ms) / 1e3;
+}
+
 static void report_counts(json_t *report, const struct sink_server *server)
 {
     const struct sink_counts *counts = &server->counts;
@@ -23,6 +31,8 @@ static void report_counts(json_t *report, const struct sink_server *server)
     report_set_u64(report, "messages", counts->messages);
     report_set_u64(report, "bytes", counts->bytes);
     report_set_real(report, "seconds", seconds);
+    report_set_real(report, "first_received_at", wall_seconds(server->first_ns));
+    report_set_real(report, "last_received_at", wall_seconds(server->last_ns));
     report_set_real(report, "messages_per_s", seconds > 0 ? (double)counts->messages / seconds : 0);
     report_set_u64(report, "rejected_4yz", counts->rejected_4yz);
     report_set_u64(report, "rejected_5yz", counts->rejected_5yz);
@@ -104,15 +114,6 @@ static int compare_files(const struct sink_options *options)
     return is_good ? 0 : 1;
 }
 
-static void say_ready(const struct sink_server *server)
-{
-    char text[ENDPOINT_TEXT_MAX];
-    struct buf address = {.data = text, .cap = sizeof(text)};
-    endpoint_write(listener_address(server->listener), &address);
-    printf("ready %.*s\n", (int)address.len, address.data);
-    fflush(stdout);
-}
-
 /* Runs until it is stopped, and lets what is still in flight end. */
 static int run_loop(struct loop *loop)
 {
@@ -153,7 +154,7 @@ static bool serve(const struct sink_options *options, struct loop *loop, struct 
     }
     struct control *control = control_start(loop, true, sink_on_command, &server);
     if (is_good) {
-        say_ready(&server);
+        address_say_ready(server.listener);
     } else {
         sink_server_stop(&server);
     }

@@ -2,17 +2,13 @@
  * the record is written at the end of the turn, and the turn's replies go out after that. */
 #include "bench/sink_server.h"
 
+#include "bench/address.h"
 #include "bench/random.h"
 #include "bench/sink_session.h"
 #include "ring/base/clock.h"
 
-#include <sys/socket.h>
-#include <unistd.h>
-
 #define BACKLOG 4096
 #define SESSIONS_CHUNK 64
-#define ADDRESS_TRIES_MAX 20
-#define ADDRESS_WAIT_US 100000
 #define TALLY_COUNT_EXPECTED 600000 /* no pause to grow in the usual run */
 
 static void server_on_accepted(void *owner, int socket, const struct endpoint *peer)
@@ -39,26 +35,6 @@ static void server_on_turn(struct loop_hook *hook)
     if (server->is_stopping && list_is_empty(&server->sessions)) loop_stop(server->loop);
 }
 
-/* The loop's listeners share their address with others (SO_REUSEPORT): two sinks on one port would
- * each get a part of the messages and both would be wrong. So it is asked for alone first; for a
- * while, since the sockets of a killed process close a moment after it is gone. */
-static int ask_for_address(const struct endpoint *at)
-{
-    if (endpoint_port(at) == 0) return 0;
-    int err = 0;
-    for (unsigned tries = 0; tries < ADDRESS_TRIES_MAX; tries++) {
-        int one = 1, file = socket(at->addr.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (file < 0) return -errno;
-        /* Without this, connections that have ended would keep the address for a minute. */
-        setsockopt(file, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-        err = bind(file, &at->addr.any, at->addr_len) == 0 ? 0 : -errno;
-        close(file);
-        if (err != -EADDRINUSE) break;
-        usleep(ADDRESS_WAIT_US);
-    }
-    return err;
-}
-
 int sink_server_start(struct sink_server *server, struct loop *loop, const struct endpoint *at,
                       const struct sink_behaviour *behaviour, struct ledger *record)
 {
@@ -67,7 +43,7 @@ int sink_server_start(struct sink_server *server, struct loop *loop, const struc
     server->record = record;
     server->random = clock_monotonic_ns();
     list_init(&server->sessions);
-    int err = ask_for_address(at);
+    int err = address_ask(at);
     if (err != 0) return err;
     err = listener_start(loop, at, BACKLOG, server_on_accepted, server, &server->listener);
     if (err != 0) return err;

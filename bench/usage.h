@@ -1,4 +1,4 @@
-/* usage.h - the processor time of this process, all its threads together. */
+/* usage.h - the processor time of this process, all its threads together, or of one thread. */
 #pragma once
 
 #include "ring/base/base.h"
@@ -9,3 +9,6 @@ struct usage {
 
 struct usage usage_now(void);
 struct usage usage_since(const struct usage *start);
+/* Of the calling thread. The kernel's workers for it, if any, count to the process alone. */
+struct usage usage_of_thread(void);
+struct usage usage_of_thread_since(const struct usage *start);

@@ -49,7 +49,8 @@ def select(only: tuple[str, ...], extent: scenarios.Extent, systems: list[System
 def takes_part(scenario: scenarios.Scenario, row: Row, extent: scenarios.Extent,
                is_named: bool) -> bool:
     """Whether a row has a measurement in a scenario. Marks only where discarding is allowed; rows
-    "default" of the others in --quick only where the extent says so, or when they were named."""
+    "default" of the others only where the extent says so (they tell what tuning brings, which three
+    scenarios show as well as seventeen), or when they were named."""
     if not row.system.available:
         return False
     if row.discards:
@@ -60,8 +61,8 @@ def takes_part(scenario: scenarios.Scenario, row: Row, extent: scenarios.Extent,
 
 
 def runs_of(scenario: scenarios.Scenario, extent: scenarios.Extent) -> int:
-    """Filling a queue takes minutes: once must do."""
-    return 1 if scenario.group == "backlog" else extent.runs
+    """Filling a queue, or a system with connections, takes minutes: once must do."""
+    return 1 if scenario.group in ("backlog", "idle") else extent.runs
 
 
 def order(selection: Selection, extent: scenarios.Extent, seed: int,

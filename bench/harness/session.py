@@ -12,7 +12,7 @@ from . import (backlog, build, durability, idle, machine, measure, options as co
 from .accounting import Accounting
 from .context import Context
 from .errors import BenchError, Interrupted
-from .server import base_environment, remove_tree
+from .server import ATTIC, base_environment, remove_tree
 
 ROOT = Path(__file__).resolve().parents[2]
 HOW = {"accept": measure.accept, "latency": measure.accept, "tls": measure.accept,
@@ -69,7 +69,7 @@ class Session:
                 self.accounting.close()
         finally:
             for left in self.state.iterdir():
-                if left.is_dir() and left.name == "server":
+                if left.is_dir() and left.name in ("server", ATTIC):
                     remove_tree(left)
             self.lock.close()
 

@@ -360,7 +360,35 @@ class Accounting(unittest.TestCase):
                 made.close()
 
 
+class PutAway(unittest.TestCase):
+    """What an instance leaves behind is removed, but many files only at the end of the run."""
+
+    def put_away(self, count: int) -> tuple[bool, int]:
+        """(whether the folder is gone, how many folders wait) after one with `count` files."""
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary, "server")
+            (folder / "queue").mkdir(parents=True)
+            for number in range(count):
+                (folder / "queue" / str(number)).touch()
+            server.put_away(folder)
+            attic = Path(temporary, server.ATTIC)
+            return not folder.exists(), len(list(attic.iterdir())) if attic.exists() else 0
+
+    def test_few_files_go_at_once_and_many_wait(self):
+        self.assertEqual(self.put_away(3), (True, 0))
+        self.assertEqual(self.put_away(server.FILES_MANY), (True, 1))
+
+
 class Machine(unittest.TestCase):
+    def test_a_file_system_without_a_journal_is_named(self):
+        with tempfile.TemporaryDirectory() as temporary:
+            Path(temporary, "sda1-8").mkdir()
+            for device, text in (("sda1", "ext4"), ("mapper/sda1", "ext4"),
+                                 ("sda", "ext4 without a journal")):
+                self.assertEqual(machine.describe_file_system("ext4", device, Path(temporary)),
+                                 text)
+            self.assertEqual(machine.describe_file_system("xfs", "sda", Path(temporary)), "xfs")
+
     INFO = ("1 0 8:1 / / rw - ext4 /dev/vda rw\n2 1 0:5 / /tmp rw - tmpfs tmpfs rw\n"
             "3 1 0:6 / /data rw shared:1 - xfs /dev/vdb rw\nbroken\n")
 

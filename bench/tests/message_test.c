@@ -19,7 +19,7 @@ static struct message_options options_of(uint64_t bytes)
 static struct slice wire_of(const struct message_maker *maker, const struct message *m)
 {
     struct iovec *pieces = xcalloc(message_pieces_max(maker), sizeof(*pieces));
-    uint32_t count = message_pieces(m, pieces);
+    uint32_t count = message_pieces(m, 0, message_rest_bytes(m), pieces);
     size_t bytes = MESSAGE_HEADER_BYTES_MAX;
     for (uint32_t i = 0; i < count; i++) {
         bytes += pieces[i].iov_len;
@@ -139,11 +139,72 @@ TEST(message_of_50_mib_takes_little_memory)
     CHECK_EQ("bytes", m.bytes, 50 << 20);
     CHECK(message_pieces_max(maker) < 1000);
     struct iovec *pieces = xcalloc(message_pieces_max(maker), sizeof(*pieces));
-    uint32_t count = message_pieces(&m, pieces);
+    uint32_t count = message_pieces(&m, 0, message_rest_bytes(&m), pieces);
     CHECK(count > 10 && pieces[0].iov_base == pieces[1].iov_base);
     CHECK(pieces[0].iov_len % 4096 != 0);
     free(pieces);
     message_maker_destroy(maker);
+}
+
+/* Copies the wire form of the part, cut wherever its pieces are. */
+static void append_part(const struct message *m, uint64_t from, uint64_t bytes,
+                        struct iovec *pieces, struct buf *out)
+{
+    uint32_t count = message_pieces(m, from, bytes, pieces);
+    for (uint32_t i = 0; i < count; i++) {
+        buf_append(out, pieces[i].iov_base, pieces[i].iov_len);
+    }
+}
+
+TEST(message_is_the_same_in_parts_of_any_size)
+{
+    static const uint64_t sizes[] = {0, 1024, 4096, 61007 + 600, 200000};
+    static const uint64_t parts[] = {1, 7, 1000, 61006, 61007, 61008, 1 << 20};
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        struct message_options options = options_of(sizes[i]);
+        struct message_maker *maker = message_maker_create(&options);
+        struct message m;
+        message_make(maker, 3, true, &m);
+        struct slice whole = wire_of(maker, &m);
+        size_t header_bytes = message_header_bytes(maker);
+        uint64_t rest = message_rest_bytes(&m);
+        CHECK_EQ("wire", header_bytes + rest, whole.len);
+        struct iovec *pieces = xcalloc(message_pieces_max(maker), sizeof(*pieces));
+        struct buf got = {.data = xmalloc(whole.len), .cap = whole.len};
+        for (size_t k = 0; k < ARRAY_LEN(parts); k++) {
+            buf_reset(&got);
+            for (uint64_t at = 0; at < rest; at += parts[k]) {
+                append_part(&m, at, MIN(parts[k], rest - at), pieces, &got);
+            }
+            CHECK(slice_eq(buf_slice(&got), slice_from(whole, header_bytes)));
+        }
+        free(got.data);
+        free(pieces);
+        free((void *)(uintptr_t)whole.data);
+        message_maker_destroy(maker);
+    }
+}
+
+TEST(message_for_bdat_has_no_stuffed_dots_and_no_end)
+{
+    static const uint64_t sizes[] = {0, 1024, 4096, 200000};
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        struct message_options options = options_of(sizes[i]);
+        options.is_unstuffed = true;
+        struct message_maker *maker = message_maker_create(&options);
+        for (uint64_t number = 1; number <= 40; number++) {
+            struct message m;
+            message_make(maker, number, true, &m);
+            struct slice wire = wire_of(maker, &m);
+            CHECK_EQ("bytes", wire.len, m.bytes);
+            struct digest digest;
+            digest_init(&digest);
+            digest_add(&digest, slice_from(wire, message_header_bytes(maker)));
+            CHECK(digest_value(&digest) == m.digest);
+            free((void *)(uintptr_t)wire.data);
+        }
+        message_maker_destroy(maker);
+    }
 }
 
 TEST(text_fills_exactly_and_has_its_shapes)
