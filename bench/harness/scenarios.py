@@ -104,5 +104,5 @@ QUICK = Extent("quick", ("accept-4k-s50", "accept-4k-s400", "accept-50k-s50", "a
                          "relay-4k-s50", "latency-fixed", "tls-full", "idle-10000"),
                seconds=2.0, runs=1, idle_seconds=5.0, backlog=20000, backlog_seconds=5.0,
                rows_default=("accept-4k-s50",), seconds_max=335.0)
-FULL = Extent("full", tuple(BY_NAME), seconds=4.0, runs=5, idle_seconds=60.0, backlog=1_000_000,
+FULL = Extent("full", tuple(BY_NAME), seconds=4.0, runs=5, idle_seconds=20.0, backlog=1_000_000,
               backlog_seconds=180.0, rows_default=("accept-4k-s50", "relay-4k-s50", "latency-fixed"))
