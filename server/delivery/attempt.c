@@ -151,7 +151,7 @@ void attempt_init(struct attempt *attempt, struct parcel *parcel, const struct r
     attempt->maildir_template =
         route->config->action == ACTION_MAILDIR ? xstrdup(route->config->maildir_path) : NULL;
     attempt->started_ns = loop_now_ns(delivery->loop);
-    attempt->random = retry_random(&delivery->random);
+    attempt->random = retry_jitter_random(&delivery->jitter, loop_wall_ms(delivery->loop));
     attempt->count = 0;
     attempt->undecided = 0;
     attempt->is_retried = false;
@@ -227,7 +227,8 @@ void attempt_result_at_once(struct parcel *parcel, uint32_t recipient, const str
         .outcome = outcome,
         .reply = reply,
         .route = route != NULL ? route->counters : NULL,
-        .random = retry_random(&parcel->delivery->random),
+        .random =
+            retry_jitter_random(&parcel->delivery->jitter, loop_wall_ms(parcel->delivery->loop)),
     };
     if (route != NULL && route->config->action == ACTION_DISCARD) result.event = "discarded";
     apply(&result);

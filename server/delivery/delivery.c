@@ -96,9 +96,9 @@ struct delivery *delivery_create(const struct delivery_options *options)
     timer_init(&delivery->grace_timer, on_grace_over);
     delivery->stop_op.done = on_stop_op;
     /* Two cores or two runs must not retry in step; without entropy the clock will do. */
-    if (getrandom(&delivery->random, sizeof(delivery->random), GRND_NONBLOCK) !=
-        (ssize_t)sizeof(delivery->random)) {
-        delivery->random = clock_monotonic_ns();
+    if (getrandom(&delivery->jitter.state, sizeof(delivery->jitter.state), GRND_NONBLOCK) !=
+        (ssize_t)sizeof(delivery->jitter.state)) {
+        delivery->jitter.state = clock_monotonic_ns();
     }
     make_routes(delivery);
     return delivery;

@@ -18,6 +18,7 @@
 #include "ring/timer.h"
 #include "server/delivery/delivery.h"
 #include "server/delivery/maildir.h"
+#include "server/delivery/retry.h"
 #include "server/delivery/schedule.h"
 
 #define DELIVERY_ATTEMPTS_MAX 4096 /* beyond the one that every message has for itself */
@@ -46,7 +47,7 @@ struct delivery {
     uint32_t client_count;
     struct schedule schedule;
     struct maildirs maildirs;
-    uint64_t random; /* state of retry_random() */
+    struct retry_jitter jitter;
     bool is_stopping;
     struct timer grace_timer;
     struct ring_op stop_op;

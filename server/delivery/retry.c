@@ -4,7 +4,7 @@
 
 #define DELAY_MS_MAX (UINT64_MAX / 1000) /* leaves room for the factor and the jitter */
 
-uint64_t retry_random(uint64_t *state)
+static uint64_t next_random(uint64_t *state)
 {
     *state += 0x9e3779b97f4a7c15ull;
     uint64_t z = *state;
@@ -34,4 +34,15 @@ uint64_t retry_delay_ms(const struct retry_policy *policy, uint32_t attempts, ui
         delay_ms = MIN(grown, max_ms);
     }
     return spread(delay_ms, policy->jitter_percent, random);
+}
+
+uint64_t retry_jitter_random(struct retry_jitter *jitter, uint64_t now_ms)
+{
+    ASSERT(now_ms > 0);
+    /* A clock that was set back draws too: the difference is then huge. */
+    if (jitter->drawn_ms == 0 || now_ms - jitter->drawn_ms >= RETRY_JITTER_HOLD_MS) {
+        jitter->random = next_random(&jitter->state);
+        jitter->drawn_ms = now_ms;
+    }
+    return jitter->random;
 }

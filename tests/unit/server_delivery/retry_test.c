@@ -30,12 +30,31 @@ TEST(delays_grow_by_the_factor_up_to_the_maximum)
     }
 }
 
+/* A number of its own each time. */
+static uint64_t draw(struct retry_jitter *jitter, uint64_t *now_ms)
+{
+    *now_ms += RETRY_JITTER_HOLD_MS;
+    return retry_jitter_random(jitter, *now_ms);
+}
+
+TEST(jitter_is_held_for_a_while)
+{
+    struct retry_jitter jitter = {.state = 3};
+    uint64_t start_ms = 1700000000000;
+    uint64_t first = retry_jitter_random(&jitter, start_ms);
+    CHECK(retry_jitter_random(&jitter, start_ms + RETRY_JITTER_HOLD_MS - 1) == first);
+    uint64_t second = retry_jitter_random(&jitter, start_ms + RETRY_JITTER_HOLD_MS);
+    CHECK(second != first);
+    CHECK(retry_jitter_random(&jitter, start_ms) != second); /* the clock was set back */
+}
+
 TEST(jitter_reaches_both_ends_and_not_beyond)
 {
     struct retry_policy policy = {1000, 60000, 200, 10};
-    uint64_t state = 1, low = UINT64_MAX, high = 0;
+    struct retry_jitter jitter = {.state = 1};
+    uint64_t now_ms = 1, low = UINT64_MAX, high = 0;
     for (unsigned i = 0; i < 20000; i++) {
-        uint64_t delay_ms = retry_delay_ms(&policy, 1, retry_random(&state));
+        uint64_t delay_ms = retry_delay_ms(&policy, 1, draw(&jitter, &now_ms));
         low = MIN(low, delay_ms);
         high = MAX(high, delay_ms);
     }
@@ -46,7 +65,8 @@ TEST(jitter_reaches_both_ends_and_not_beyond)
 TEST(jitter_of_more_than_all_is_all)
 {
     struct retry_policy policy = {1000, 60000, 200, 250};
-    uint64_t state = 7;
+    struct retry_jitter jitter = {.state = 7};
+    uint64_t now_ms = 1;
     for (unsigned i = 0; i < 1000; i++)
-        CHECK(retry_delay_ms(&policy, 1, retry_random(&state)) <= 2000);
+        CHECK(retry_delay_ms(&policy, 1, draw(&jitter, &now_ms)) <= 2000);
 }
