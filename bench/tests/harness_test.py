@@ -667,7 +667,7 @@ class WholeRun(unittest.TestCase):
         self.folder = scratch()
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
         self.results = self.folder / "results"
-        self.base = [sys.executable, ROOT / "bench" / "run", "--build", BUILD, "--no-report",
+        self.base = [ROOT / "bench" / "run", "--build", BUILD, "--no-report",
                      "--state", self.folder / "state"]
 
     def run_it(self, *arguments, want=0):
