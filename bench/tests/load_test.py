@@ -14,12 +14,12 @@ import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 
 sys.dont_write_bytecode = True  # nothing is left in the source tree
 
 import scripted
+import runner
 from scripted import (Server, Smtp, bodies, certificate, end_load, handshakes, load, start_load,
                       tls_context)
 
@@ -839,23 +839,6 @@ def test_wrong_options_are_named(directory):
         assert done.returncode == 0 and "ADDRESS:PORT" in done.stdout, done
 
 
-def main():
+if __name__ == "__main__":
     scripted.BIN = sys.argv[1]
-    only = sys.argv[2:]
-    failed = 0
-    for name, test in list(globals().items()):
-        if not name.startswith("test_") or (only and name not in only):
-            continue
-        with tempfile.TemporaryDirectory(prefix="postern-bench-") as directory:
-            start = time.monotonic()
-            try:
-                test(directory)
-                result = "ok"
-            except Exception as error:  # the next tests run all the same
-                failed += 1
-                result = "FAILED %s: %s" % (type(error).__name__, error)
-            print(f"{name}: {result} ({time.monotonic() - start:.1f} s)", flush=True)
-    return 1 if failed else 0
-
-
-sys.exit(main())
+    sys.exit(runner.run(globals(), sys.argv[2:]))

@@ -9,8 +9,11 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
+
+sys.dont_write_bytecode = True  # nothing is left in the source tree
+
+import runner
 
 BIN = sys.argv[1]
 MIX = "0:5,1KiB:40,4KiB:35,50KiB:15,1MiB:4,5MiB:1"
@@ -272,22 +275,11 @@ def test_wrong_options_are_named(ledger):
         assert done.returncode == 64 and word in done.stderr, (tool, options, done)
 
 
-def main():
-    failed = 0
-    only = sys.argv[2:]
-    for name, test in list(globals().items()):
-        if not name.startswith("test_") or (only and name not in only):
-            continue
-        with tempfile.TemporaryDirectory(prefix="postern-bench-") as directory:
-            start = time.monotonic()
-            try:
-                test(os.path.join(directory, "sent.ledger"))
-                result = "ok"
-            except Exception as error:  # the next tests run all the same
-                failed += 1
-                result = "FAILED %s: %s" % (type(error).__name__, error)
-            print(f"{name}: {result} ({time.monotonic() - start:.1f} s)", flush=True)
-    return 1 if failed else 0
+def with_ledger(test):
+    return lambda directory: test(os.path.join(directory, "sent.ledger"))
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    tests = {name: with_ledger(test) for name, test in globals().items()
+             if name.startswith("test_")}
+    sys.exit(runner.run(tests, sys.argv[2:]))

@@ -194,16 +194,27 @@ class Sink:
         self.open_max = 0
         self.stopping = threading.Event()
         self.listener = None
-        self.port = port
-        self.start()
-        if not is_up:
-            self.stop()
+        # Bound for the sink's whole life and never listening: while the sink is down, its port
+        # refuses connections and nobody else gets it.
+        self.holder = self.bind(port)
+        self.port = self.holder.getsockname()[1]
+        if is_up:
+            self.start()
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
         self.stop()
+        self.holder.close()
+
+    @staticmethod
+    def bind(port):
+        bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        bound.bind(("127.0.0.1", port))
+        return bound
 
     @property
     def address(self):
@@ -212,10 +223,7 @@ class Sink:
     def start(self):
         """Also after stop(), on the same port."""
         self.stopping = threading.Event()
-        self.listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.listener.bind(("127.0.0.1", self.port))
-        self.port = self.listener.getsockname()[1]
+        self.listener = self.bind(self.port)
         self.listener.listen(128)
         threading.Thread(target=self.accept_all, args=(self.listener,), daemon=True).start()
 
