@@ -1,4 +1,5 @@
-/* tls_certificate.c - reads a server's certificates and finds the one for a name.
+/* tls_certificate.c - reads a server's certificates, refuses what no client could use, and finds
+ * the one for a name.
  *
  * Every name gets its site: for each type of key, the first certificate that has the name. Names
  * with the same choice share a site, so that an ECDSA and an RSA certificate for one host are one
@@ -12,6 +13,7 @@
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #define NAMES_A_CERTIFICATE_MAX 1000
 
@@ -29,6 +31,8 @@ struct claim {
 };
 
 struct loading {
+    const struct tls_server_options *options;
+    struct tls_certificate_info *infos; /* of the sites */
     struct loaded *certificates;
     struct claim *claims;
     size_t certificate_count, claim_count, claim_cap;
@@ -149,19 +153,89 @@ static void claim_names(struct loading *l, uint32_t certificate)
     if (!has_dns_name) claim_common_name(l, certificate);
 }
 
+/* --- checks --- */
+
+/* The key must be that of the first certificate. Where it is another's, the file is the wrong way
+ * round. */
+static int check_key(struct loading *l, const struct loaded *c, const struct tls_certificate *from)
+{
+    if (X509_check_private_key(c->leaf, c->key) == 1) return 0;
+    char what[300];
+    for (int i = 0; i < sk_X509_num(c->chain); i++) {
+        if (X509_check_private_key(sk_X509_value(c->chain, i), c->key) != 1) continue;
+        snprintf(what, sizeof(what),
+                 "the certificate of the key is number %d; it must be the first", i + 2);
+        ERR_clear_error();
+        return fail(l, -ERR_INVALID, from->chain_file, what);
+    }
+    ERR_clear_error();
+    snprintf(what, sizeof(what), "is not the key of the certificate in %s", from->chain_file);
+    return fail(l, -ERR_INVALID, from->key_file, what);
+}
+
+/* RFC 5246 section 7.4.2: each certifies the one before it. Many peers look no further. */
+static int check_order(struct loading *l, const struct loaded *c, const char *file)
+{
+    X509 *subject = c->leaf;
+    for (int i = 0; i < sk_X509_num(c->chain); i++) {
+        X509 *issuer = sk_X509_value(c->chain, i);
+        int result = X509_check_issued(issuer, subject);
+        if (result != X509_V_OK) {
+            char what[300];
+            snprintf(what, sizeof(what),
+                     "certificate number %d did not issue the one before it: %s", i + 2,
+                     X509_verify_cert_error_string(result));
+            return fail(l, -ERR_INVALID, file, what);
+        }
+        subject = issuer;
+    }
+    return 0;
+}
+
+/* False for a time that cannot be read. */
+static bool to_seconds(const ASN1_TIME *time, int64_t *seconds_out)
+{
+    struct tm tm = {0};
+    if (ASN1_TIME_to_tm(time, &tm) != 1) return false;
+    *seconds_out = (int64_t)timegm(&tm);
+    return true;
+}
+
+static int check_time(struct loading *l, const struct loaded *c, const char *file,
+                      int64_t *not_after_s_out)
+{
+    int64_t before_s, now_s = (int64_t)time(NULL);
+    bool is_read = to_seconds(X509_get0_notBefore(c->leaf), &before_s) &&
+                   to_seconds(X509_get0_notAfter(c->leaf), not_after_s_out);
+    if (!is_read) return fail(l, -ERR_SYNTAX, file, "the times of the certificate are damaged");
+    bool is_over = *not_after_s_out < now_s;
+    if ((before_s <= now_s && !is_over) || l->options->allows_expired) return 0;
+    time_t seconds = (time_t)(is_over ? *not_after_s_out : before_s);
+    struct tm tm;
+    char date[40], what[100];
+    gmtime_r(&seconds, &tm);
+    strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%SZ", &tm);
+    snprintf(what, sizeof(what),
+             is_over ? "the certificate expired at %s" : "the certificate is not valid before %s",
+             date);
+    return fail(l, -ERR_INVALID, file, what);
+}
+
 static int load(struct loading *l, const struct tls_certificate *from)
 {
     uint32_t index = (uint32_t)l->certificate_count++;
     struct loaded *c = &l->certificates[index];
+    struct tls_certificate_info *info = &l->infos[index];
     int err = read_chain(l, c, from->chain_file);
     if (err == 0) err = read_key(l, c, from->key_file);
+    if (err == 0) err = check_key(l, c, from);
+    if (err == 0) err = check_order(l, c, from->chain_file);
+    if (err == 0) err = check_time(l, c, from->chain_file, &info->not_after_s);
     if (err != 0) return err;
-    if (X509_check_private_key(c->leaf, c->key) != 1) {
-        char what[300];
-        snprintf(what, sizeof(what), "is not the key of the certificate in %s", from->chain_file);
-        return fail(l, -ERR_INVALID, from->key_file, what);
-    }
+    size_t claim_count = l->claim_count;
     claim_names(l, index);
+    info->file = xstrdup(from->chain_file);
+    info->name = xstrdup(l->claim_count > claim_count ? l->claims[claim_count].name : "");
     return 0;
 }
 
@@ -170,10 +244,9 @@ static int load(struct loading *l, const struct tls_certificate *from)
 static int site_make(struct loading *l, struct tls_sites *sites, const int32_t *by_type,
                      SSL_CTX **ctx_out)
 {
-    struct tls_site *site = &sites->sites[sites->site_count];
-    site->ctx = l->make(l->data);
-    if (site->ctx == NULL) return fail(l, -ERR_MEMORY, "TLS", "no context could be made");
-    sites->site_count++;
+    struct tls_site *site = &sites->sites[sites->site_count++];
+    int err = l->make(l->data, &site->ctx, l->why, l->why_cap);
+    if (err != 0) return err;
     memcpy(site->by_type, by_type, sizeof(site->by_type));
     for (int type = 0; type < TLS_KEY_TYPE_COUNT; type++) {
         if (by_type[type] < 0) continue;
@@ -246,20 +319,28 @@ static void loading_finish(struct loading *l)
     free(l->claims);
 }
 
-int tls_sites_load(struct tls_sites *sites, const struct tls_certificate *certificates,
-                   uint32_t count, tls_ctx_make *make, void *data, char *why, size_t why_cap)
+int tls_sites_load(struct tls_sites *sites, const struct tls_server_options *options,
+                   tls_ctx_make *make, void *data, char *why, size_t why_cap)
 {
     *sites = (struct tls_sites){0};
-    struct loading l = {.make = make, .data = data, .why = why, .why_cap = why_cap};
+    uint32_t count = options->certificate_count;
     if (count == 0 || count > TLS_CERTIFICATE_COUNT_MAX) {
         snprintf(why, why_cap, "TLS: %u certificates; a server has from 1 to %d", count,
                  TLS_CERTIFICATE_COUNT_MAX);
         return -ERR_INVALID;
     }
-    l.certificates = xcalloc(count, sizeof(*l.certificates));
+    sites->infos = xcalloc(count, sizeof(*sites->infos));
+    sites->info_count = count;
+    struct loading l = {.options = options,
+                        .infos = sites->infos,
+                        .certificates = xcalloc(count, sizeof(*l.certificates)),
+                        .make = make,
+                        .data = data,
+                        .why = why,
+                        .why_cap = why_cap};
     int err = 0;
     for (uint32_t i = 0; i < count && err == 0; i++)
-        err = load(&l, &certificates[i]);
+        err = load(&l, &options->certificates[i]);
     if (err == 0) {
         sites->sites = xcalloc(l.claim_count + 1, sizeof(*sites->sites));
         sites->names = xcalloc(l.claim_count + 1, sizeof(*sites->names));
@@ -275,6 +356,11 @@ void tls_sites_finish(struct tls_sites *sites)
         SSL_CTX_free(sites->sites[i].ctx);
     for (size_t i = 0; i < sites->name_count; i++)
         free(sites->names[i].name);
+    for (uint32_t i = 0; i < sites->info_count; i++) {
+        free((void *)(uintptr_t)sites->infos[i].name);
+        free((void *)(uintptr_t)sites->infos[i].file);
+    }
+    free(sites->infos);
     free(sites->sites);
     free(sites->names);
 }

@@ -1,9 +1,10 @@
 /* tls_internal.h - what the files of TLS share with each other and with conn_tls.c; nobody else
  * includes it.
  *
- * tls_context.c makes contexts, tls_certificate.c a server's certificates, tls_session.c is a
- * client's memory of sessions, tls_stream.c has OpenSSL's state of one connection. No OpenSSL type
- * appears above this header. */
+ * tls_context.c makes contexts, tls_server.c the servers' part of them, tls_certificate.c a
+ * server's certificates, tls_tickets.c has the keys of tickets, tls_session.c is a client's memory
+ * of sessions, tls_stream.c has OpenSSL's state of one connection. No OpenSSL type appears above
+ * this header. */
 #pragma once
 
 #include "ring/base/list.h"
@@ -20,6 +21,13 @@
 /* Ciphertext that brings no byte for the owner: a handshake with a long chain, and floods of empty
  * records, key updates or tickets. */
 #define TLS_SILENT_BYTES_MAX 131072
+/* Records and handshake messages after the handshake that are no data: key updates, tickets, alerts
+ * and attempts to renegotiate. A server is sent none in a normal session, a client a few tickets.
+ * Each costs a key's derivation or an answer, far more than its bytes tell. */
+#define TLS_CONTROL_COUNT_MAX 128
+/* Of a client's certificate chain, which is read before anything is known of the client. */
+#define TLS_CLIENT_CHAIN_BYTES_MAX 32768
+#define TLS_CLIENT_CHAIN_COUNT_MAX 8
 #define TLS_SERVER_NAME_BYTES_MAX 255
 
 /* --- a server's certificates --- */
@@ -42,18 +50,43 @@ struct tls_sites {
     struct tls_site *sites;
     struct tls_site_name *names; /* sorted */
     size_t site_count, name_count;
+    struct tls_certificate_info *infos; /* one a certificate; the texts are owned */
+    uint32_t info_count;
 };
 
-/* Makes an SSL_CTX with everything but certificates; NULL when memory is out. */
-typedef SSL_CTX *tls_ctx_make(void *data);
+/* Makes an SSL_CTX with everything but certificates. Returns 0, or -ERR_* with a line in `why`;
+ * also then *ctx_out is the caller's, and may be NULL. */
+typedef int tls_ctx_make(void *data, SSL_CTX **ctx_out, char *why, size_t why_cap);
 
 /* On failure `sites` is to be finished all the same. */
-MUST_USE int tls_sites_load(struct tls_sites *sites, const struct tls_certificate *certificates,
-                            uint32_t count, tls_ctx_make *make, void *data, char *why,
-                            size_t why_cap);
+MUST_USE int tls_sites_load(struct tls_sites *sites, const struct tls_server_options *options,
+                            tls_ctx_make *make, void *data, char *why, size_t why_cap);
 void tls_sites_finish(struct tls_sites *sites);
 /* NULL for a name that no certificate has. `name` is of the peer's making. */
 SSL_CTX *tls_sites_find(const struct tls_sites *sites, const char *name);
+
+/* --- ticket keys --- */
+
+struct tls_ticket_key {
+    unsigned char name[16], cipher_key[32], mac_key[32];
+};
+
+/* A context's copy of the keys of one period: the first is 1, so that 0 is no copy. */
+struct tls_ticket_keys {
+    uint64_t period;
+    struct tls_ticket_key now, before;
+};
+
+struct tls_tickets *tls_tickets_hold(struct tls_tickets *tickets);
+/* Brings `keys` up to the present; takes a lock only when they are of another period. */
+void tls_tickets_update(struct tls_tickets *tickets, struct tls_ticket_keys *keys);
+/* How long a session is good for. */
+uint32_t tls_tickets_session_seconds(const struct tls_tickets *tickets);
+/* For tests: `now_ms` in place of the machine's clock, before any context uses the tickets. */
+void tls_tickets_set_clock(struct tls_tickets *tickets, uint64_t (*now_ms)(void));
+/* OpenSSL asks for keys of a ticket (SSL_CTX_set_tlsext_ticket_key_evp_cb). */
+int tls_tickets_choose_key(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
+                           EVP_MAC_CTX *mac, int is_sealing);
 
 /* --- a client's sessions --- */
 
@@ -77,12 +110,24 @@ struct tls_context {
     bool is_server, verifies, resumes;
     uint32_t hold_count; /* the owner, and each stream */
     struct tls_sites sites;
+    struct tls_tickets *tickets; /* of a server; held */
+    struct tls_ticket_keys keys; /* its copy */
+    EVP_CIPHER *ticket_cipher;   /* fetched once: a fetch for each ticket takes a lock */
+    bool has_client_roots;       /* of a server that asks for certificates */
     struct tls_sessions sessions;
     /* For the moment of one call: what was decrypted, and what is gathered to be encrypted. Two,
      * because an owner writes while it looks at what it was shown. */
     char opened[TLS_RECORD_BYTES], gathered[TLS_RECORD_BYTES];
 };
 
+struct tls_context *tls_context_new(bool is_server);
+/* Ends a half-made context; returns `err`, with *context_out NULL. */
+int tls_context_failed(struct tls_context *context, int err, struct tls_context **context_out);
+/* The settings that clients and servers share. */
+MUST_USE bool tls_context_set_up(SSL_CTX *ctx, enum tls_version version_min,
+                                 enum tls_version version_max, const char *ciphers);
+/* Takes the certificates in `file` for roots. */
+MUST_USE int tls_context_load_roots(SSL_CTX *ctx, const char *file, char *why, size_t why_cap);
 void tls_context_hold(struct tls_context *context);
 /* Frees the context with the last hold. */
 void tls_context_release(struct tls_context *context);
@@ -101,11 +146,16 @@ struct tls_stream {
     struct slice source; /* ciphertext, for the time of one event */
     char *sealed;        /* ciphertext to be sent; NULL: none */
     uint32_t sealed_len, sealed_cap;
-    uint32_t silent_bytes;
+    uint32_t silent_bytes, control_count;
     bool is_secured, is_out_of_memory, is_stuck;
     char *session_name; /* what a client's session is kept under; NULL: it is not */
     char *error;        /* of tls_stream_fail(); may be NULL */
+    char *peer_subject; /* made when it is first asked for; may be NULL */
 };
+
+/* Counts what is no data (SSL_CTX_set_msg_callback). */
+void tls_stream_count(int is_sent, int version, int type, const void *bytes, size_t len, SSL *ssl,
+                      void *data);
 
 /* The BIO that reads from `source` and writes to `sealed`; NULL when memory is out. */
 BIO_METHOD *tls_bio_method_create(void);
@@ -132,4 +182,4 @@ void tls_stream_end(struct tls_stream *stream);
 bool tls_stream_is_ended_by_peer(const struct tls_stream *stream);
 /* Words a failure of our own making. */
 void tls_stream_fail(struct tls_stream *stream, const char *text);
-void tls_stream_info(const struct tls_stream *stream, struct tls_info *info_out);
+void tls_stream_info(struct tls_stream *stream, struct tls_info *info_out);

@@ -25,7 +25,7 @@ static int bio_read(BIO *bio, char *into, int len)
     struct tls_stream *stream = BIO_get_data(bio);
     BIO_clear_retry_flags(bio);
     size_t bytes = MIN(stream->source.len, (size_t)MAX(len, 0));
-    if (bytes == 0) {
+    if (bytes == 0 || stream->control_count > TLS_CONTROL_COUNT_MAX) {
         BIO_set_retry_read(bio);
         return -1;
     }
@@ -155,6 +155,7 @@ void tls_stream_close(struct tls_stream *stream)
     free(stream->sealed);
     free(stream->session_name);
     free(stream->error);
+    free(stream->peer_subject);
     tls_context_release(stream->context);
     *stream = (struct tls_stream){0};
 }
@@ -188,7 +189,9 @@ static enum tls_result failed(struct tls_stream *stream, const char *what)
 
 static enum tls_result wants_input(struct tls_stream *stream, const char *what)
 {
-    if (stream->silent_bytes <= TLS_SILENT_BYTES_MAX) return TLS_WANTS_INPUT;
+    bool is_flood = stream->control_count > TLS_CONTROL_COUNT_MAX ||
+                    stream->silent_bytes > TLS_SILENT_BYTES_MAX;
+    if (!is_flood) return TLS_WANTS_INPUT;
     char text[ERROR_TEXT_BYTES];
     snprintf(text, sizeof(text), "%s: the peer sends records that bring nothing", what);
     tls_stream_fail(stream, text);
@@ -196,6 +199,21 @@ static enum tls_result wants_input(struct tls_stream *stream, const char *what)
 }
 
 /* --- the peer's bytes --- */
+
+/* OpenSSL reads on by itself after what is no data, for as long as the BIO has bytes: counting here
+ * and refusing there ends a flood at the very record. */
+void tls_stream_count(int is_sent, int version, int type, const void *bytes, size_t len, SSL *ssl,
+                      void *data)
+{
+    (void)version, (void)data;
+    struct tls_stream *stream = SSL_get_app_data(ssl);
+    if (is_sent || stream == NULL || !stream->is_secured || len == 0) return;
+    int first = *(const unsigned char *)bytes;
+    bool is_control = type == SSL3_RT_HANDSHAKE ||
+                      (type == SSL3_RT_INNER_CONTENT_TYPE && first != SSL3_RT_APPLICATION_DATA) ||
+                      (type == SSL3_RT_HEADER && first != SSL3_RT_APPLICATION_DATA);
+    if (is_control) stream->control_count++;
+}
 
 void tls_stream_feed(struct tls_stream *stream, struct slice ciphertext)
 {
@@ -209,6 +227,16 @@ bool tls_stream_has_input(const struct tls_stream *stream)
     return stream->source.len > 0 || SSL_pending(stream->ssl) > 0;
 }
 
+/* A server of TLS 1.2 may answer a ticket with a fresh one, of which OpenSSL does not tell. */
+static void keep_renewed(struct tls_stream *stream)
+{
+    bool may_be = stream->session_name != NULL && SSL_session_reused(stream->ssl) == 1 &&
+                  SSL_version(stream->ssl) < TLS1_3_VERSION;
+    SSL_SESSION *session = may_be ? SSL_get1_session(stream->ssl) : NULL;
+    if (session != NULL)
+        tls_sessions_put(&stream->context->sessions, stream->session_name, session);
+}
+
 enum tls_result tls_stream_handshake(struct tls_stream *stream)
 {
     static const char what[] = "the handshake failed";
@@ -216,6 +244,7 @@ enum tls_result tls_stream_handshake(struct tls_stream *stream)
     if (ret == 1) {
         stream->is_secured = true;
         stream->silent_bytes = 0;
+        keep_renewed(stream);
         return TLS_OK;
     }
     if (SSL_get_error(stream->ssl, ret) == SSL_ERROR_WANT_READ) return wants_input(stream, what);
@@ -274,16 +303,39 @@ void tls_stream_end(struct tls_stream *stream)
 
 /* --- what was agreed on --- */
 
-static void info_verified(const struct tls_stream *stream, struct tls_info *info)
+/* Everything but letters, digits and the usual signs is escaped. */
+static const char *subject(struct tls_stream *stream, X509 *certificate)
 {
-    long result = SSL_get_verify_result(stream->ssl);
-    bool has_certificate = SSL_get0_peer_certificate(stream->ssl) != NULL;
-    info->is_peer_verified = has_certificate && result == X509_V_OK;
-    info->verify_text =
-        has_certificate ? X509_verify_cert_error_string(result) : "no certificate was shown";
+    if (stream->peer_subject != NULL || certificate == NULL) return stream->peer_subject;
+    BIO *bio = BIO_new(BIO_s_mem());
+    char *text = NULL;
+    long len = -1;
+    if (bio != NULL &&
+        X509_NAME_print_ex(bio, X509_get_subject_name(certificate), 0, XN_FLAG_RFC2253) >= 0)
+        len = BIO_get_mem_data(bio, &text);
+    if (len >= 0) {
+        size_t cap = MIN((size_t)len, (size_t)TLS_SUBJECT_BYTES_MAX) + 4;
+        stream->peer_subject = malloc(cap);
+        if (stream->peer_subject != NULL)
+            snprintf(stream->peer_subject, cap, "%.*s%s", (int)MIN(len, TLS_SUBJECT_BYTES_MAX),
+                     len == 0 ? "" : text, len > TLS_SUBJECT_BYTES_MAX ? "..." : "");
+    }
+    BIO_free(bio);
+    ERR_clear_error();
+    return stream->peer_subject;
 }
 
-void tls_stream_info(const struct tls_stream *stream, struct tls_info *info_out)
+static void info_peer(struct tls_stream *stream, struct tls_info *info)
+{
+    long result = SSL_get_verify_result(stream->ssl);
+    X509 *certificate = SSL_get0_peer_certificate(stream->ssl);
+    info->is_peer_verified = certificate != NULL && result == X509_V_OK;
+    info->verify_text =
+        certificate == NULL ? "no certificate was shown" : X509_verify_cert_error_string(result);
+    info->peer_subject = subject(stream, certificate);
+}
+
+void tls_stream_info(struct tls_stream *stream, struct tls_info *info_out)
 {
     *info_out = (struct tls_info){
         .version = SSL_get_version(stream->ssl),
@@ -292,5 +344,5 @@ void tls_stream_info(const struct tls_stream *stream, struct tls_info *info_out)
         .server_name = SSL_get_servername(stream->ssl, TLSEXT_NAMETYPE_host_name),
         .is_resumed = SSL_session_reused(stream->ssl) == 1,
     };
-    info_verified(stream, info_out);
+    info_peer(stream, info_out);
 }

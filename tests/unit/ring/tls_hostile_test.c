@@ -307,24 +307,6 @@ static void flooder_close(struct flooder *f)
     pair_close(&f->p);
 }
 
-TEST(a_flood_of_key_updates_is_ended)
-{
-    for (int asks = 0; asks < 2; asks++) {
-        struct flooder f;
-        flooder_open(&f);
-        int kind = asks ? SSL_KEY_UPDATE_REQUESTED : SSL_KEY_UPDATE_NOT_REQUESTED;
-        unsigned sent = 0;
-        for (; sent < 20000 && f.p.server->ends == 0; sent++) {
-            bool is_sent = SSL_key_update(f.ssl, kind) == 1 && SSL_do_handshake(f.ssl) == 1;
-            if (!is_sent || sent % 16 == 0) support_run_for(f.p.loop, 0);
-        }
-        CHECK(sent > 100); /* a few are nothing */
-        CHECK_EQ("ends", f.p.server->ends, 1);
-        CHECK(strstr(f.p.server->error, "bring nothing") != NULL);
-        flooder_close(&f);
-    }
-}
-
 TEST(an_end_of_tls_is_the_end_whatever_follows)
 {
     for (int with_text = 0; with_text < 2; with_text++) {
