@@ -18,8 +18,21 @@ enum recipient_state {
     RECIPIENT_FAILED,    /* refused for good, or expired: kept until it can be reported */
 };
 
+/* NOTIFY= of RFC 3461 4.1, as bits; none of them: it was not given. */
+enum dsn_notify {
+    DSN_NOTIFY_NEVER = BIT(0),
+    DSN_NOTIFY_SUCCESS = BIT(1),
+    DSN_NOTIFY_FAILURE = BIT(2),
+    DSN_NOTIFY_DELAY = BIT(3),
+};
+
+/* RET= of RFC 3461 4.3. */
+enum dsn_return { DSN_RETURN_UNSET, DSN_RETURN_FULL, DSN_RETURN_HEADERS };
+
 struct recipient {
     struct slice address; /* the mailbox as given in RCPT TO, without the angle brackets */
+    struct slice orcpt;   /* ORCPT= as given, "rfc822;" and xtext; empty: it was not given */
+    uint8_t notify;       /* BITs of enum dsn_notify */
     enum recipient_state state;
     uint32_t attempts;  /* ended so far */
     uint64_t next_ms;   /* wall time of the next attempt; 0: now */
@@ -40,7 +53,14 @@ struct envelope {
     uint64_t received_ms;  /* wall time of the end of the data */
     uint32_t trace_bytes;  /* of the body's front that are ours (the Received field) */
     enum body_form form;
-    bool is_8bit; /* BODY=8BITMIME was declared, or 8-bit bytes were seen */
+    struct slice user;  /* that authenticated itself; empty: nobody did */
+    struct slice envid; /* ENVID= as given, xtext; empty: it was not given */
+    enum dsn_return ret;
+    bool is_8bit;         /* 8-bit bytes were seen: what was only declared needs nothing of a hop */
+    bool is_binary;       /* BODY=BINARYMIME, and the content is no text: DATA cannot carry it */
+    bool is_utf8;         /* SMTPUTF8 was declared (RFC 6531) */
+    bool has_utf8_header; /* 8-bit bytes in the header section */
+    bool requires_tls;    /* REQUIRETLS (RFC 8689): may only leave under TLS that keeps the duty */
     struct recipient *recipients;
     uint32_t recipient_count;
 };

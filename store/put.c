@@ -354,7 +354,6 @@ static int make_stored(struct put *put, uint64_t body_bytes, const struct envelo
     struct record_head head = {
         .state = RECORD_QUEUED,
         .form = envelope->form,
-        .is_8bit = envelope->is_8bit,
         .id = put->id,
         .due_ms = put->is_spilled ? MAX(loop_wall_ms(queue->loop), 1) : 0,
         .received_ms = envelope->received_ms,

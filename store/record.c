@@ -7,10 +7,20 @@
 #define HEAD_BYTES 52
 #define EXTENT_BYTES 16
 #define CRC_BYTES 4
-#define STRINGS_BYTES_MIN 8    /* four lengths */
-#define RECIPIENT_BYTES_MIN 17 /* two lengths, state, attempts, next_ms */
+#define STRINGS_BYTES_MIN 13   /* six lengths, ret */
+#define RECIPIENT_BYTES_MIN 20 /* three lengths, notify, state, attempts, next_ms */
+#define AT_FLAGS 7
 #define AT_DUE 16
-#define FLAG_8BIT BIT(0)
+
+enum record_flag {
+    FLAG_8BIT = BIT(0),
+    FLAG_BINARY = BIT(1),
+    FLAG_UTF8 = BIT(2),
+    FLAG_UTF8_HEADER = BIT(3),
+    FLAG_REQUIRES_TLS = BIT(4),
+    FLAGS_KNOWN = BIT(5) - 1,
+};
+#define NOTIFY_KNOWN (DSN_NOTIFY_NEVER | DSN_NOTIFY_SUCCESS | DSN_NOTIFY_FAILURE | DSN_NOTIFY_DELAY)
 
 static struct slice kept_reply(struct slice reply)
 {
@@ -21,10 +31,10 @@ size_t record_bytes(const struct envelope *envelope, uint32_t extent_count)
 {
     size_t bytes = HEAD_BYTES + (size_t)extent_count * EXTENT_BYTES + CRC_BYTES;
     bytes += STRINGS_BYTES_MIN + envelope->sender.len + envelope->helo.len + envelope->client.len +
-             envelope->listener.len;
+             envelope->listener.len + envelope->user.len + envelope->envid.len;
     for (uint32_t i = 0; i < envelope->recipient_count; i++) {
         const struct recipient *r = &envelope->recipients[i];
-        bytes += RECIPIENT_BYTES_MIN + r->address.len + kept_reply(r->reply).len;
+        bytes += RECIPIENT_BYTES_MIN + r->address.len + r->orcpt.len + kept_reply(r->reply).len;
     }
     return bytes <= RECORD_BYTES_MAX ? bytes : 0;
 }
@@ -37,13 +47,23 @@ static void write_extent(struct writer *w, const struct extent *extent)
     write_u32(w, extent->crc32c);
 }
 
-static void write_head(struct writer *w, size_t bytes, const struct record_head *head)
+static uint8_t flags_of(const struct envelope *envelope)
+{
+    unsigned flags = (envelope->is_8bit ? FLAG_8BIT : 0) | (envelope->is_binary ? FLAG_BINARY : 0) |
+                     (envelope->is_utf8 ? FLAG_UTF8 : 0) |
+                     (envelope->has_utf8_header ? FLAG_UTF8_HEADER : 0) |
+                     (envelope->requires_tls ? FLAG_REQUIRES_TLS : 0);
+    return (uint8_t)flags;
+}
+
+static void write_head(struct writer *w, size_t bytes, const struct record_head *head,
+                       uint8_t flags)
 {
     write_u32(w, (uint32_t)bytes);
     write_u8(w, RECORD_VERSION);
     write_u8(w, (uint8_t)head->state);
     write_u8(w, (uint8_t)head->form);
-    write_u8(w, head->is_8bit ? FLAG_8BIT : 0);
+    write_u8(w, flags);
     write_u64(w, head->id);
     write_u64(w, head->due_ms);
     write_u64(w, head->received_ms);
@@ -61,16 +81,21 @@ bool record_write(void *record, size_t bytes, const struct record_head *head,
     static const struct extent none;
 
     struct writer w = writer_of(record, bytes - CRC_BYTES);
-    write_head(&w, bytes, head);
+    write_head(&w, bytes, head, flags_of(envelope));
     for (uint32_t i = 0; i < head->extent_count; i++)
         write_extent(&w, extents != NULL ? &extents[i] : &none);
     write_bytes16(&w, envelope->sender);
     write_bytes16(&w, envelope->helo);
     write_bytes16(&w, envelope->client);
     write_bytes16(&w, envelope->listener);
+    write_bytes16(&w, envelope->user);
+    write_bytes16(&w, envelope->envid);
+    write_u8(&w, (uint8_t)envelope->ret);
     for (uint32_t i = 0; i < envelope->recipient_count; i++) {
         const struct recipient *r = &envelope->recipients[i];
         write_bytes16(&w, r->address);
+        write_bytes16(&w, r->orcpt);
+        write_u8(&w, r->notify);
         write_u8(&w, (uint8_t)r->state);
         write_u32(&w, r->attempts);
         write_u64(&w, r->next_ms);
@@ -113,7 +138,7 @@ bool record_check(struct slice record, uint64_t id, struct record_head *head_out
     struct reader r = reader_of(record.data, record.len - CRC_BYTES);
     uint32_t bytes = read_u32(&r);
     uint8_t version = read_u8(&r), state = read_u8(&r), form = read_u8(&r), flags = read_u8(&r);
-    struct record_head head = {.state = state, .form = form, .is_8bit = (flags & FLAG_8BIT) != 0};
+    struct record_head head = {.state = state, .form = form};
     head.id = read_u64(&r);
     head.due_ms = read_u64(&r);
     head.received_ms = read_u64(&r);
@@ -124,8 +149,8 @@ bool record_check(struct slice record, uint64_t id, struct record_head *head_out
 
     *head_out = head;
     return !r.is_bad && bytes == record.len && version == RECORD_VERSION && head.id == id &&
-           state <= RECORD_CORRUPT && form <= BODY_RAW && head.trace_bytes <= head.body_bytes &&
-           head.extent_count <= RECORD_EXTENTS_MAX &&
+           state <= RECORD_CORRUPT && form <= BODY_RAW && flags <= FLAGS_KNOWN &&
+           head.trace_bytes <= head.body_bytes && head.extent_count <= RECORD_EXTENTS_MAX &&
            head.extent_count <= reader_left(&r) / EXTENT_BYTES && head.recipient_count > 0 &&
            head.recipient_count <= MESSAGE_RECIPIENTS_MAX &&
            head.recipient_count <= reader_left(&r) / RECIPIENT_BYTES_MIN;
@@ -161,14 +186,25 @@ static bool read_recipients(struct reader *r, struct envelope *envelope)
     for (uint32_t i = 0; i < envelope->recipient_count; i++) {
         struct recipient *recipient = &envelope->recipients[i];
         recipient->address = read_bytes16(r);
+        recipient->orcpt = read_bytes16(r);
+        recipient->notify = read_u8(r);
         uint8_t state = read_u8(r);
         recipient->state = state;
         recipient->attempts = read_u32(r);
         recipient->next_ms = read_u64(r);
         recipient->reply = read_bytes16(r);
-        if (state > RECIPIENT_FAILED) return false;
+        if (state > RECIPIENT_FAILED || recipient->notify > NOTIFY_KNOWN) return false;
     }
     return true;
+}
+
+static void read_flags(uint8_t flags, struct envelope *envelope)
+{
+    envelope->is_8bit = (flags & FLAG_8BIT) != 0;
+    envelope->is_binary = (flags & FLAG_BINARY) != 0;
+    envelope->is_utf8 = (flags & FLAG_UTF8) != 0;
+    envelope->has_utf8_header = (flags & FLAG_UTF8_HEADER) != 0;
+    envelope->requires_tls = (flags & FLAG_REQUIRES_TLS) != 0;
 }
 
 bool record_read_envelope(struct slice record, const struct record_head *head,
@@ -182,7 +218,7 @@ bool record_read_envelope(struct slice record, const struct record_head *head,
     envelope->received_ms = head->received_ms;
     envelope->trace_bytes = head->trace_bytes;
     envelope->form = head->form;
-    envelope->is_8bit = head->is_8bit;
+    read_flags((uint8_t)record.data[AT_FLAGS], envelope);
     envelope->recipient_count = head->recipient_count;
 
     size_t skip = HEAD_BYTES + (size_t)head->extent_count * EXTENT_BYTES;
@@ -191,6 +227,11 @@ bool record_read_envelope(struct slice record, const struct record_head *head,
     envelope->helo = read_bytes16(&r);
     envelope->client = read_bytes16(&r);
     envelope->listener = read_bytes16(&r);
+    envelope->user = read_bytes16(&r);
+    envelope->envid = read_bytes16(&r);
+    uint8_t ret = read_u8(&r);
+    envelope->ret = ret;
+    if (ret > DSN_RETURN_HEADERS) return false;
     if (!read_recipients(&r, envelope)) return false;
     return !r.is_bad && reader_left(&r) == 0;
 }

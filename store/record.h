@@ -1,14 +1,18 @@
 /* record.h - a message as bytes in the table `message`. Pure.
  *
  *     at  0  u32 length of the record, the checksum included
- *         4  u8  version (1)   5  u8 state   6  u8 form of the body   7  u8 flags
+ *         4  u8  version (2)   5  u8 state   6  u8 form of the body   7  u8 flags
  *         8  u64 id           16  u64 time of its key in the table `due`, all ones: none
  *        24  u64 received_ms  32  u64 body_bytes
  *        40  u32 trace_bytes  44  u32 count of extents   48  u32 count of recipients
  *        52  extents: u32 segment, u32 at, u32 bytes, u32 crc32c
- *         .  sender, helo, client, listener: u16 length and bytes
- *         .  recipients: address, u8 state, u32 attempts, u64 next_ms, reply
+ *         .  sender, helo, client, listener, user, envid: u16 length and bytes
+ *         .  u8 what to return of the message (enum dsn_return)
+ *         .  recipients: address, orcpt, u8 notify, u8 state, u32 attempts, u64 next_ms, reply
  *       end  u32 CRC-32C of all before it
+ *
+ * Flags, from bit 0: is_8bit, is_binary, is_utf8, has_utf8_header, requires_tls; no other is set.
+ * Version 1 had neither users nor what DSN asks for; no release wrote it, and none reads it.
  *
  * Numbers are little-endian. What changes while a message waits to be committed stands at fixed
  * places, so that it is set in the bytes without encoding the rest again. */
@@ -17,7 +21,7 @@
 #include "ring/base/cursor.h"
 #include "store/message.h"
 
-#define RECORD_VERSION 1
+#define RECORD_VERSION 2
 #define RECORD_EXTENTS_MAX 65536 /* 4 GiB of body */
 #define RECORD_BYTES_MAX (16u << 20)
 #define RECORD_SEGMENT_MAX ((1u << 20) - 1) /* the largest number of a segment file */
@@ -30,11 +34,10 @@ enum record_state {
 
 #define DUE_NEVER UINT64_MAX
 
-/* The fixed part. */
+/* The fixed part, but for the flags: those are the envelope's. */
 struct record_head {
     enum record_state state;
     enum body_form form;
-    bool is_8bit;
     uint64_t id, due_ms, received_ms, body_bytes;
     uint32_t trace_bytes, extent_count, recipient_count;
 };

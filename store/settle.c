@@ -83,7 +83,6 @@ static struct record_head head_of(const struct message *message, enum record_sta
     return (struct record_head){
         .state = state,
         .form = message->envelope.form,
-        .is_8bit = message->envelope.is_8bit,
         .id = message->id,
         .due_ms = DUE_NEVER, /* the committer sets it */
         .received_ms = message->envelope.received_ms,

@@ -9,6 +9,7 @@
  * Served by threads of libmicrohttpd; nothing here runs on a core. */
 #pragma once
 
+#include "ring/tls.h"
 #include "server/delivery/delivery.h"
 #include "server/ingress/ingress.h"
 
@@ -34,6 +35,10 @@ struct admin_source {
     bool (*is_alive)(void *owner);
     bool (*is_ready)(void *owner);
     bool (*is_reload_good)(void *owner); /* the last reload, or the start, succeeded */
+    /* Shows each certificate of a listener; what it points to lives until visit() returns. */
+    void (*each_certificate)(void *owner,
+                             void (*visit)(void *context, const struct tls_certificate_info *info),
+                             void *context);
     /* As config_load(): 0, or -ERR_* with the problems; the old configuration then stays. */
     int (*reload)(void *owner, struct config_problems *problems);
     void *owner;

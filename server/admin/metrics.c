@@ -103,6 +103,8 @@ static void write_connections(const struct admin_source *source, FILE *out)
         {"refused_full", offsetof(struct ingress_listener_counters, refused_full)},
         {"refused_client", offsetof(struct ingress_listener_counters, refused_client)},
         {"refused_resources", offsetof(struct ingress_listener_counters, refused_resources)},
+        {"refused_proxy", offsetof(struct ingress_listener_counters, proxy_refused)},
+        {"probe", offsetof(struct ingress_listener_counters, probes)},
     };
     for (size_t l = 0; l < source->listener_count; l++) {
         for (size_t r = 0; r < ARRAY_LEN(results); r++)
@@ -138,12 +140,28 @@ static const char *stage_of(enum reply_id id)
     case REPLY_TOO_MANY_FROM_CLIENT:
     case REPLY_NO_RESOURCES:
         return "connect";
+    case REPLY_TLS_ACTIVE:
+    case REPLY_TLS_BUSY:
+    case REPLY_TLS_IN_TRANSACTION:
+        return "tls";
+    case REPLY_AUTH_FAILED:
+    case REPLY_AUTH_CANCELED:
+    case REPLY_AUTH_BAD_DATA:
+    case REPLY_AUTH_TOO_LONG:
+    case REPLY_AUTH_TEMPORARY:
+    case REPLY_AUTH_THROTTLED:
+    case REPLY_AUTH_DONE:
+    case REPLY_AUTH_UNKNOWN:
+        return "auth";
     case REPLY_BAD_SENDER:
     case REPLY_NESTED_MAIL:
+    case REPLY_AUTH_REQUIRED:
+    case REPLY_SENDER_NOT_OWNED:
         return "mail";
     case REPLY_BAD_RECIPIENT:
     case REPLY_RELAY_DENIED:
     case REPLY_TOO_MANY_RECIPIENTS:
+    case REPLY_TOO_MANY_DOMAINS:
         return "rcpt";
     case REPLY_BARE_NEWLINE:
     case REPLY_NUL_IN_MESSAGE:
@@ -153,6 +171,10 @@ static const char *stage_of(enum reply_id id)
     case REPLY_TOO_BIG:
     case REPLY_STORAGE_FULL:
     case REPLY_STORE_FAILED:
+    case REPLY_BAD_CHUNK_SIZE:
+    case REPLY_CHUNK_OUT_OF_ORDER:
+    case REPLY_CHUNKING_BEGUN:
+    case REPLY_BINARY_NEEDS_BDAT:
         return "data";
     default:
         return "command";
@@ -178,6 +200,45 @@ static void write_rejections(const struct admin_source *source, FILE *out)
     }
 }
 
+/* All listeners together. */
+static void write_handshakes(const struct admin_source *source, FILE *out)
+{
+    static const char *const versions[] = {
+        [INGRESS_TLS_UNKNOWN] = "unknown", [INGRESS_TLS_1_2] = "1.2", [INGRESS_TLS_1_3] = "1.3"};
+    static const char *const results[] = {[INGRESS_TLS_FULL] = "full",
+                                          [INGRESS_TLS_RESUMED] = "resumed",
+                                          [INGRESS_TLS_FAILED] = "failed"};
+    head(out, "postern_tls_handshakes_total", "counter", "TLS handshakes by what came of them.");
+    for (unsigned v = 0; v < INGRESS_TLS_VERSION_COUNT; v++) {
+        for (unsigned r = 0; r < INGRESS_TLS_RESULT_COUNT; r++) {
+            bool is_unknown = v == INGRESS_TLS_UNKNOWN, is_failed = r == INGRESS_TLS_FAILED;
+            uint64_t count = 0;
+            for (size_t l = 0; l < source->listener_count; l++)
+                count += SUM_LISTENER(source, l, handshakes[v][r]);
+            /* A version is agreed on in the handshake: most that fail have none. */
+            if (count == 0 && is_unknown != is_failed) continue;
+            fprintf(out,
+                    "postern_tls_handshakes_total{direction=\"in\",version=\"%s\",result=\"%s\"} "
+                    "%" PRIu64 "\n",
+                    versions[v], results[r], count);
+        }
+    }
+}
+
+static void write_auth(const struct admin_source *source, FILE *out)
+{
+    static const char *const results[] = {[INGRESS_AUTH_OK] = "ok",
+                                          [INGRESS_AUTH_FAILED] = "failed",
+                                          [INGRESS_AUTH_THROTTLED] = "throttled",
+                                          [INGRESS_AUTH_ERROR] = "error"};
+    head(out, "postern_auth_attempts_total", "counter", "AUTH commands by what came of them.");
+    for (size_t l = 0; l < source->listener_count; l++) {
+        for (unsigned r = 0; r < INGRESS_AUTH_RESULT_COUNT; r++)
+            fprintf(out, "postern_auth_attempts_total{listener=\"%s\",result=\"%s\"} %" PRIu64 "\n",
+                    source->listener_names[l], results[r], SUM_LISTENER(source, l, auth[r]));
+    }
+}
+
 static const struct histogram *accept_duration(const struct admin_core *core)
 {
     return ingress_accept_duration(core->ingress);
@@ -198,6 +259,58 @@ static void write_smtp(const struct admin_source *source, FILE *out)
                 source->listener_names[l], SUM_LISTENER(source, l, message_bytes));
     histogram(out, source, "postern_accept_duration_seconds", "End of data to 250.",
               accept_duration);
+    write_handshakes(source, out);
+    write_auth(source, out);
+}
+
+/* --- certificates --- */
+
+/* By name, the one that ends first: a listener may have an ECDSA and an RSA one for a name, and
+ * several listeners the same. */
+struct certificate_ends {
+    struct certificate_end {
+        char *name;
+        int64_t not_after_s;
+    } * entries;
+    size_t count;
+};
+
+static void add_certificate(void *context, const struct tls_certificate_info *info)
+{
+    struct certificate_ends *ends = context;
+    const char *name = info->name[0] != '\0' ? info->name : info->file;
+    for (size_t i = 0; i < ends->count; i++) {
+        struct certificate_end *end = &ends->entries[i];
+        if (strcmp(end->name, name) != 0) continue;
+        end->not_after_s = MIN(end->not_after_s, info->not_after_s);
+        return;
+    }
+    ends->entries = xrealloc(ends->entries, (ends->count + 1) * sizeof(*ends->entries));
+    ends->entries[ends->count++] = (struct certificate_end){xstrdup(name), info->not_after_s};
+}
+
+/* A name is what somebody wrote into a certificate. */
+static void write_label(const char *text, FILE *out)
+{
+    for (; *text != '\0'; text++) {
+        if (*text == '"' || *text == '\\') fputc('\\', out);
+        fputc((unsigned char)*text < ' ' ? '?' : *text, out);
+    }
+}
+
+static void write_certificates(const struct admin_source *source, FILE *out)
+{
+    struct certificate_ends ends = {0};
+    source->each_certificate(source->owner, add_certificate, &ends);
+    head(out, "postern_tls_certificate_expiry_timestamp_seconds", "gauge",
+         "When a certificate ends, since 1970.");
+    for (size_t i = 0; i < ends.count; i++) {
+        fputs("postern_tls_certificate_expiry_timestamp_seconds{name=\"", out);
+        write_label(ends.entries[i].name, out);
+        fprintf(out, "\"} %" PRId64 "\n", ends.entries[i].not_after_s);
+        free(ends.entries[i].name);
+    }
+    free(ends.entries);
 }
 
 /* --- the queue --- */
@@ -380,6 +493,7 @@ void metrics_write(const struct admin_source *source, FILE *out)
     gauge(out, "postern_config_reload_success", "1 when the last reload succeeded.",
           source->is_reload_good(source->owner) ? 1 : 0);
     write_smtp(source, out);
+    write_certificates(source, out);
     write_queue(source, out);
     write_delivery(source, out);
     write_cores(source, out);

@@ -32,6 +32,37 @@ static json_t *json_of_time(uint64_t wall_ms)
     return json_stringn(text, len);
 }
 
+/* null for empty text: it was not given. */
+static json_t *json_of_given(struct slice text)
+{
+    return text.len == 0 ? json_null() : json_text(text);
+}
+
+/* What NOTIFY asked for, as a list; null: nothing. */
+static json_t *json_of_notify(unsigned notify)
+{
+    static const struct {
+        unsigned bit;
+        const char *name;
+    } words[] = {
+        {DSN_NOTIFY_NEVER, "never"},
+        {DSN_NOTIFY_SUCCESS, "success"},
+        {DSN_NOTIFY_FAILURE, "failure"},
+        {DSN_NOTIFY_DELAY, "delay"},
+    };
+    if (notify == 0) return json_null();
+    json_t *json = json_array();
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        if ((notify & words[i].bit) != 0) json_array_append_new(json, json_string(words[i].name));
+    return json;
+}
+
+static json_t *json_of_ret(enum dsn_return ret)
+{
+    if (ret == DSN_RETURN_UNSET) return json_null();
+    return json_string(ret == DSN_RETURN_FULL ? "full" : "headers");
+}
+
 static json_t *json_of_recipient(const struct recipient *recipient)
 {
     static const char *const states[] = {
@@ -46,7 +77,21 @@ static json_t *json_of_recipient(const struct recipient *recipient)
     json_object_set_new(json, "attempts", json_integer(recipient->attempts));
     json_object_set_new(json, "next", json_of_time(is_queued ? recipient->next_ms : 0));
     json_object_set_new(json, "reply", json_text(recipient->reply));
+    json_object_set_new(json, "notify", json_of_notify(recipient->notify));
+    json_object_set_new(json, "orcpt", json_of_given(recipient->orcpt));
     return json;
+}
+
+/* How the body came, and what it asks of the hop that it goes to. */
+static void add_demands(json_t *json, const struct envelope *envelope)
+{
+    const char *body = envelope->is_binary ? "binary" : envelope->is_8bit ? "8bit" : "7bit";
+    json_object_set_new(json, "form", json_string(envelope->form == BODY_RAW ? "raw" : "data"));
+    json_object_set_new(json, "body", json_string(body));
+    json_object_set_new(json, "smtputf8", json_boolean(envelope->is_utf8));
+    json_object_set_new(json, "requiretls", json_boolean(envelope->requires_tls));
+    json_object_set_new(json, "ret", json_of_ret(envelope->ret));
+    json_object_set_new(json, "envid", json_of_given(envelope->envid));
 }
 
 static void on_item(void *owner, enum queue_item_state state, uint64_t due_ms,
@@ -72,6 +117,8 @@ static void on_item(void *owner, enum queue_item_state state, uint64_t due_ms,
     json_object_set_new(json, "client", json_text(envelope->client));
     json_object_set_new(json, "helo", json_text(envelope->helo));
     json_object_set_new(json, "listener", json_text(envelope->listener));
+    json_object_set_new(json, "user", json_of_given(envelope->user));
+    add_demands(json, envelope);
     for (uint32_t i = 0; i < envelope->recipient_count; i++)
         json_array_append_new(recipients, json_of_recipient(&envelope->recipients[i]));
     json_object_set_new(json, "recipients", recipients);

@@ -9,6 +9,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -137,6 +138,22 @@ int config_parse(struct slice text, const char *name, const char *directory,
     return err;
 }
 
+static void free_listener(struct config_listener *listener)
+{
+    free(listener->name);
+    free(listener->addresses);
+    for (size_t i = 0; i < listener->tls.certificate_count; i++) {
+        free(listener->tls.certificates[i].chain);
+        free(listener->tls.certificates[i].key);
+    }
+    free(listener->tls.certificates);
+    free(listener->tls.client_ca);
+    free(listener->auth.users);
+    free(listener->proxy_protocol.from.entries);
+    free(listener->xclient_from.entries);
+    free(listener->xforward_from.entries);
+}
+
 static void free_origins(struct config_origins *origins)
 {
     for (size_t i = 0; i < origins->count; i++) {
@@ -151,8 +168,7 @@ void config_free(struct config *config)
 {
     if (config == NULL) return;
     for (size_t i = 0; i < config->listener_count; i++) {
-        free(config->listeners[i].name);
-        free(config->listeners[i].addresses);
+        free_listener(&config->listeners[i]);
     }
     for (size_t i = 0; i < config->route_count; i++) {
         struct config_route *route = &config->routes[i];
@@ -184,4 +200,26 @@ void config_problems_free(struct config_problems *problems)
     }
     free(problems->lines);
     *problems = (struct config_problems){0};
+}
+
+void config_problems_add(struct config_problems *problems, const char *format, ...)
+{
+    char *line = NULL;
+    va_list args;
+    va_start(args, format);
+    int len = vasprintf(&line, format, args);
+    va_end(args);
+    ASSERT(len >= 0);
+    text_disarm(line);
+    problems->lines = xrealloc(problems->lines, (problems->count + 1) * sizeof(*problems->lines));
+    problems->lines[problems->count++] = line;
+}
+
+const char *config_origin(const struct config *config, const char *path)
+{
+    const struct config_origins *origins = config->origins;
+    for (size_t i = 0; i < origins->count; i++) {
+        if (strcmp(origins->entries[i].path, path) == 0) return origins->entries[i].place;
+    }
+    return NULL;
 }

@@ -8,15 +8,37 @@
 
 #include "ring/base/endpoint.h"
 #include "ring/base/log.h"
+#include "ring/base/network.h"
 
 #include <stdio.h>
 
 /* Of all listeners and the admin together: every core waits for connections on each. */
 #define CONFIG_ADDRESSES_MAX 16
+#define CONFIG_CERTIFICATES_MAX 1000 /* of a listener */
+#define CONFIG_NETWORKS_MAX 1000     /* of one list: it is searched from its start */
 
-enum listener_service { SERVICE_MX };
+enum listener_service { SERVICE_MX, SERVICE_SUBMISSION };
+enum listener_tls { LISTENER_TLS_NONE, LISTENER_TLS_STARTTLS, LISTENER_TLS_IMPLICIT };
+enum sender_policy { SENDERS_ANY, SENDERS_OWN };
+/* BIT() of each may be offered; the order is that of the EHLO line. */
+enum auth_mechanism {
+    AUTH_SCRAM_SHA_256,
+    AUTH_CRAM_MD5,
+    AUTH_PLAIN,
+    AUTH_LOGIN,
+    AUTH_MECHANISM_COUNT,
+};
 enum newline_policy { NEWLINE_REJECT, NEWLINE_NORMALIZE };
 enum log_format_choice { LOG_FORMAT_AUTO, LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
+
+struct config_certificate {
+    char *chain, *key; /* absolute paths of PEM files */
+};
+
+struct config_networks {
+    struct network *entries;
+    size_t count;
+};
 
 struct config_listener {
     char *name;
@@ -25,15 +47,38 @@ struct config_listener {
     enum listener_service service;
     enum newline_policy bare_newline;
     struct {
+        enum listener_tls mode;
+        struct config_certificate *certificates;
+        size_t certificate_count;
+        bool requires_1_3; /* min_version */
+        bool asks_client;  /* for a certificate of the client; any or none will do */
+        char *client_ca;   /* absolute; what its certificate is checked against; may be NULL */
+    } tls;
+    struct {
+        char *users;           /* absolute path of the users file; NULL: no AUTH */
+        unsigned mechanisms;   /* BITs of enum auth_mechanism */
+        bool is_plain_allowed; /* also without TLS */
+        enum sender_policy senders;
+    } auth;
+    struct {
+        struct config_networks from; /* none: no header is expected */
+        uint64_t timeout_ms;
+    } proxy_protocol;
+    struct config_networks xclient_from, xforward_from;
+    uint64_t greeting_delay_ms; /* the banner is held for so long: who talks first is no client */
+    struct {
         uint64_t connections, connections_per_client, message_size, recipients;
-        uint64_t errors;        /* refused commands in a session before 421 */
-        uint64_t junk_commands; /* commands without a message before 421 */
-        uint64_t messages;      /* per connection; 0: no limit */
+        uint64_t recipient_domains; /* of one message; 0: no limit */
+        uint64_t handshakes;        /* of TLS under way at the same time, on all cores together */
+        uint64_t auth_failures;     /* in a session before 421; then the client is held off */
+        uint64_t errors;            /* refused commands in a session before 421 */
+        uint64_t junk_commands;     /* commands without a message before 421 */
+        uint64_t messages;          /* per connection; 0: no limit */
     } limits;
     struct {
         /* RFC 5321 4.5.3.2.7: 5 minutes; `data`: no byte of the message for so long; `session`: the
          * whole life of a connection, 0: no limit. */
-        uint64_t command_ms, data_ms, session_ms;
+        uint64_t command_ms, data_ms, session_ms, handshake_ms;
         uint64_t data_rate_min; /* bytes per second on average, after the first 30 s */
     } timeouts;
 };
@@ -49,6 +94,7 @@ struct config_route {
     char *name;                 /* given, or "route-N" with N from 1 */
     struct config_list domains; /* "example.test", "*.example.test" (any depth), "*" */
     struct config_list recipients;
+    bool is_authenticated; /* only for messages of authenticated clients */
     enum route_action action;
     struct endpoint *hosts; /* smtp: tried in this order */
     size_t host_count;
@@ -62,6 +108,7 @@ struct config {
         char *hostname;
         unsigned cores;  /* resolved: never 0 */
         uint64_t memory; /* bytes for message bodies in memory, all cores together */
+        uint64_t tls_ticket_rotation_ms; /* how long a key of TLS sessions is used */
     } node;
     struct {
         char *path;              /* absolute */
@@ -123,6 +170,12 @@ MUST_USE int config_load_with_flags(const char *file, char *const *environment, 
                                     struct config **config_out, struct config_problems *problems);
 void config_free(struct config *config); /* NULL is allowed */
 void config_problems_free(struct config_problems *problems);
+/* Adds one line. The bytes of the arguments that a terminal would act on are written as '?'. */
+void config_problems_add(struct config_problems *problems, const char *format, ...)
+    PRINTF_LIKE(2, 3);
+/* Where the value of that key came from, as "file:12:5", "environment NAME", "--set KEY" or
+ * "default"; `path` as config_show() writes it. NULL: there is no such key. */
+const char *config_origin(const struct config *config, const char *path);
 /* Every effective value, one a line: "listeners[mx].limits.recipients: 1000  # file:12:5". */
 void config_show(const struct config *config, FILE *out);
 /* What differs and cannot change while the process runs (listener addresses, spool.path,

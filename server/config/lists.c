@@ -207,7 +207,68 @@ void admin_write(const struct schema_key *key, const void *base, FILE *out)
     fputc(']', out);
 }
 
-/* --- domains and recipients --- */
+/* --- choices --- */
+
+static void report_choices(struct reading *r, const struct schema_key *key,
+                           const struct node *child)
+{
+    const char *near;
+    char *names = choice_names(key, child->text, &near);
+    if (names == NULL) return;
+    report_add(r->report, &child->place, "'%.*s' in '%s' is none of %s%s%s%s", QUOTED(child->text),
+               key->name, names, near != NULL ? " (did you mean '" : "", near != NULL ? near : "",
+               near != NULL ? "'?)" : "");
+    free(names);
+}
+
+/* False after a problem. */
+static bool add_choice(struct reading *r, const struct schema_key *key, const struct node *child,
+                       unsigned *bits)
+{
+    if (!check_word(r, key, child)) return false;
+    for (unsigned i = 0; key->choices[i].name != NULL; i++) {
+        if (!slice_eq(child->text, slice_of_cstr(key->choices[i].name))) continue;
+        bool is_new = (*bits & BIT(i)) == 0;
+        if (!is_new) {
+            report_add(r->report, &child->place, "'%s' is in '%s' twice", key->choices[i].name,
+                       key->name);
+        }
+        *bits |= BIT(i);
+        return is_new;
+    }
+    report_choices(r, key, child);
+    return false;
+}
+
+bool choices_read(struct reading *r, const struct schema_key *key, const struct node *node,
+                  void *base)
+{
+    if (!check_list(r, key, node)) return false;
+    bool is_good = true;
+    unsigned bits = 0;
+    for (const struct node *child = node->first; child != NULL; child = child->next) {
+        is_good = add_choice(r, key, child, &bits) && is_good;
+    }
+    ASSERT(key->width == sizeof(bits));
+    memcpy((char *)base + key->offset, &bits, sizeof(bits));
+    return is_good;
+}
+
+void choices_write(const struct schema_key *key, const void *base, FILE *out)
+{
+    unsigned bits;
+    memcpy(&bits, (const char *)base + key->offset, sizeof(bits));
+    const char *comma = "";
+    fputc('[', out);
+    for (unsigned i = 0; key->choices[i].name != NULL; i++) {
+        if ((bits & BIT(i)) == 0) continue;
+        fprintf(out, "%s%s", comma, key->choices[i].name);
+        comma = ", ";
+    }
+    fputc(']', out);
+}
+
+/* --- domains, recipients and networks --- */
 
 /* Entries one after the other, each terminated. */
 struct words {
@@ -255,6 +316,12 @@ static bool recipient_entry_is_valid(struct slice entry)
     return mailbox_parse(entry, &address) == PARSE_OK && address.domain.len > 0;
 }
 
+static bool network_entry_is_valid(struct slice entry)
+{
+    struct network network;
+    return network_parse(entry, &network);
+}
+
 struct entry_type {
     bool (*is_valid)(struct slice entry);
     const char *wanted;
@@ -263,6 +330,10 @@ static const struct entry_type domain_entry = {domain_entry_is_valid,
                                                "a domain, *.domain or * (quoted)"};
 static const struct entry_type recipient_entry = {recipient_entry_is_valid,
                                                   "a mailbox such as user@example.com"};
+
+static const struct entry_type network_entry = {
+    network_entry_is_valid, "an IP network such as 192.0.2.0/24 or 2001:db8::/32 (zeros behind the "
+                            "prefix), or one address"};
 
 /* `text` is the whole file. */
 static bool read_lines(struct reading *r, const struct node *node, const char *shown,
@@ -392,6 +463,45 @@ bool recipients_read(struct reading *r, const struct schema_key *key, const stru
                      void *base)
 {
     return read_entries(r, key, node, &recipient_entry, &((struct config_route *)base)->recipients);
+}
+
+bool networks_read(struct reading *r, const struct schema_key *key, const struct node *node,
+                   void *base)
+{
+    struct config_list list = {0};
+    bool is_good = read_entries(r, key, node, &network_entry, &list);
+    if (is_good && (list.count == 0 || list.count > key->max)) { /* of a file */
+        report_add(r->report, &node->place, "'%s' needs 1 to %zu entries, not %zu", key->name,
+                   (size_t)key->max, list.count);
+        is_good = false;
+    }
+    if (is_good) {
+        struct config_networks *networks = (void *)((char *)base + key->offset);
+        networks->entries = xcalloc(list.count, sizeof(*networks->entries));
+        networks->count = list.count;
+        for (size_t i = 0; i < list.count; i++) {
+            bool is_network = network_parse(slice_of_cstr(list.entries[i]), &networks->entries[i]);
+            ASSERT(is_network);
+        }
+    }
+    free(list.entries);
+    return is_good;
+}
+
+void networks_write(const struct schema_key *key, const void *base, FILE *out)
+{
+    const struct config_networks *networks = (const void *)((const char *)base + key->offset);
+    fputc('[', out);
+    for (size_t i = 0; i < MIN(networks->count, (size_t)LIST_SHOWN_MAX); i++) {
+        char text[ENDPOINT_TEXT_MAX];
+        struct buf buf = {text, 0, sizeof(text), false};
+        network_write(&networks->entries[i], &buf);
+        fprintf(out, "%s%.*s", i > 0 ? ", " : "", (int)buf.len, text);
+    }
+    if (networks->count > LIST_SHOWN_MAX) {
+        fprintf(out, ", and %zu more", networks->count - LIST_SHOWN_MAX);
+    }
+    fputc(']', out);
 }
 
 void entries_write(const struct schema_key *key, const void *base, FILE *out)

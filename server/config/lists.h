@@ -1,4 +1,5 @@
-/* lists.h - reads and writes the values that are lists: addresses, hosts, domains, recipients. */
+/* lists.h - reads and writes the values that are lists: addresses, hosts, choices, domains,
+ * recipients, networks. */
 #pragma once
 
 #include "server/config/reading.h"
@@ -9,5 +10,6 @@
 #define SMTP_PORT 25
 #define UNIX_PATH_BYTES_MAX 107 /* of a socket's address */
 
-key_read listen_read, admin_read, hosts_read, domains_read, recipients_read;
-key_write endpoints_write, admin_write, entries_write;
+key_read listen_read, admin_read, hosts_read, choices_read, domains_read, recipients_read,
+    networks_read;
+key_write endpoints_write, admin_write, choices_write, entries_write, networks_write;

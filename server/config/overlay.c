@@ -56,9 +56,11 @@ static struct node *find_entry(struct overlay *o, const struct schema_key *key, 
     struct buf known = {names, 0, sizeof(names), false};
     size_t at = 1;
     for (struct node *entry = list->first; entry != NULL; entry = entry->next, at++) {
-        const struct node *name = node_find(entry, key->keys[0].name);
+        bool has_names = schema_entries_have_names(key);
+        const struct node *name = has_names ? node_find(entry, key->keys[0].name) : NULL;
         char label[KEY_PATH_BYTES_MAX];
-        snprintf(label, sizeof(label), "%s-%zu", key->name, at);
+        snprintf(label, sizeof(label), "%s%s%zu", has_names ? key->name : "", has_names ? "-" : "",
+                 at);
         if (key->fallback != NULL) snprintf(label, sizeof(label), "%s-%zu", key->fallback, at);
         if (name != NULL && name->kind == NODE_SCALAR) {
             snprintf(label, sizeof(label), "%.100s", name->text.data);

@@ -5,7 +5,8 @@
  *
  * A value replaces that of the file before anything is checked, so that all three sources go
  * through one schema. A list is written with commas. Entries of a list are named by their name
- * (in any case, with '_' for '-') or by their number from 1; a new entry cannot be made here. */
+ * (in any case, with '_' for '-') or by their number from 1, as those without names always are; a
+ * new entry cannot be made here. */
 #pragma once
 
 #include "server/config/schema.h"

@@ -3,10 +3,13 @@
 #include "server/config/reading.h"
 
 #include "ring/base/map.h"
+#include "server/config/checks.h"
 #include "server/config/lists.h"
 #include "server/config/scalars.h"
 
 #include <stdlib.h>
+
+#define FALLBACK_WORDS_MAX 8
 
 const struct key_type key_types[] = {
     [KEY_SECTION] = {NULL, section_write, false, false},
@@ -14,15 +17,19 @@ const struct key_type key_types[] = {
     [KEY_UNBUILT] = {NULL, NULL, false, false},
     [KEY_NUMBER] = {number_read, number_write, false, false},
     [KEY_FACTOR] = {factor_read, factor_write, false, false},
+    [KEY_BOOLEAN] = {boolean_read, boolean_write, false, false},
     [KEY_CHOICE] = {choice_read, choice_write, false, false},
+    [KEY_CHOICES] = {choices_read, choices_write, true, false},
     [KEY_NAME] = {name_read, text_write, false, false},
     [KEY_HOSTNAME] = {hostname_read, text_write, false, false},
     [KEY_CORES] = {cores_read, number_write, false, false},
     [KEY_PATH] = {path_read, text_write, false, false},
+    [KEY_FILE] = {file_read, text_write, false, false},
     [KEY_FREE_SPACE] = {free_space_read, free_space_write, false, false},
     [KEY_LISTEN] = {listen_read, endpoints_write, true, false},
     [KEY_ADMIN] = {admin_read, admin_write, true, false},
     [KEY_HOSTS] = {hosts_read, endpoints_write, true, false},
+    [KEY_NETWORKS] = {networks_read, networks_write, true, true},
     [KEY_DOMAINS] = {domains_read, entries_write, true, true},
     [KEY_RECIPIENTS] = {recipients_read, entries_write, true, true},
     [KEY_MAILDIR] = {maildir_read, text_write, false, false},
@@ -132,23 +139,28 @@ static void check_unique(struct reading *r, struct map *names, struct seen_name 
     }
 }
 
+/* What an entry is called in paths: its name if that is good, what stands for a name, its number.
+ */
+static void label_entry(const struct schema_key *key, const struct node *name, size_t number,
+                        char *label, size_t label_cap)
+{
+    if (name != NULL && name->kind == NODE_SCALAR && name_is_valid(name->text)) {
+        snprintf(label, label_cap, "%s", name->text.data);
+    } else if (key->fallback != NULL) {
+        snprintf(label, label_cap, "%s-%zu", key->fallback, number);
+    } else {
+        snprintf(label, label_cap, "%zu", number);
+    }
+}
+
 /* One entry of a list of sections. Returns its name, or NULL when it has none that is good. */
 static const char *read_entry(struct reading *r, const struct schema_key *key,
                               const struct node *node, size_t number, void *base, const char *path)
 {
-    const struct schema_key *name_key = &key->keys[0];
-    ASSERT(name_key->kind == KEY_NAME);
-    const struct node *name = node_find(node, name_key->name);
-    char **name_at = (char **)(void *)((char *)base + name_key->offset);
-    char label[KEY_PATH_BYTES_MAX], entry_path[KEY_PATH_BYTES_MAX];
-    if (name != NULL && name->kind == NODE_SCALAR && name_is_valid(name->text)) {
-        snprintf(label, sizeof(label), "%s", name->text.data);
-    } else if (key->fallback != NULL) {
-        snprintf(label, sizeof(label), "%s-%zu", key->fallback, number);
-        if (name == NULL) *name_at = xstrdup(label);
-    } else {
-        snprintf(label, sizeof(label), "%zu", number);
-    }
+    const struct schema_key *name_key = schema_entries_have_names(key) ? &key->keys[0] : NULL;
+    const struct node *name = name_key != NULL ? node_find(node, name_key->name) : NULL;
+    char label[KEY_PATH_BYTES_MAX / 2], entry_path[KEY_PATH_BYTES_MAX];
+    label_entry(key, name, number, label, sizeof(label));
     int len = snprintf(entry_path, sizeof(entry_path), "%s[%s]", path, label);
     ASSERT(len > 0 && (size_t)len < sizeof(entry_path));
     if (node->kind != NODE_MAPPING) {
@@ -156,27 +168,39 @@ static const char *read_entry(struct reading *r, const struct schema_key *key,
                    key->name);
         return NULL;
     }
+    char **name_at = NULL;
+    if (name_key != NULL) {
+        name_at = (char **)(void *)((char *)base + name_key->offset);
+        if (name == NULL && name_key->is_derived) *name_at = xstrdup(label);
+    }
+    size_t problems = r->report->count;
     read_keys(r, key->keys, node, &node->place, base, entry_path);
-    return *name_at;
+    if (key->check != NULL && r->report->count == problems) key->check(r, node, base);
+    return name_at != NULL ? *name_at : NULL;
+}
+
+/* False after a problem. */
+static bool check_entries(struct reading *r, const struct schema_key *key, const struct node *node)
+{
+    if (node->kind != NODE_SEQUENCE || node->count == 0) {
+        report_add(r->report, &node->place,
+                   "'%s' must be a list of at least one section: - %s: ...", key->name,
+                   key->keys[0].name);
+        return false;
+    }
+    if (node->count > key->max) {
+        report_add(r->report, &node->place, "'%s' may have at most %zu entries, not %zu", key->name,
+                   (size_t)key->max, node->count);
+        return false;
+    }
+    return true;
 }
 
 static void read_entries(struct reading *r, const struct schema_key *key, const struct node *node,
                          const struct place *place, void *base, const char *path)
 {
-    if (node == NULL) {
-        report_missing(r, key, place);
-        return;
-    }
-    if (node->kind != NODE_SEQUENCE || node->count == 0) {
-        report_add(r->report, &node->place,
-                   "'%s' must be a list of at least one section: - name: ...", key->name);
-        return;
-    }
-    if (node->count > key->max) {
-        report_add(r->report, &node->place, "'%s' may have at most %zu entries, not %zu", key->name,
-                   (size_t)key->max, node->count);
-        return;
-    }
+    if (node == NULL && key->is_required) report_missing(r, key, place);
+    if (node == NULL || !check_entries(r, key, node)) return;
     char *entries = xcalloc(node->count, key->entry_bytes);
     *(void **)(void *)((char *)base + key->offset) = entries;
     *(size_t *)(void *)((char *)base + key->count_offset) = node->count;
@@ -201,12 +225,26 @@ static void read_entries(struct reading *r, const struct schema_key *key, const 
 /* The default goes the same way as a value from the file. */
 static void read_fallback(struct reading *r, const struct schema_key *key, void *base)
 {
-    struct node scalar = {.kind = NODE_SCALAR, .text = slice_of_cstr(key->fallback)};
-    scalar.place = scalar.key_place = r->start;
-    scalar.place.kind = PLACE_DEFAULT;
-    struct node list = {.kind = NODE_SEQUENCE, .place = scalar.place, .key_place = scalar.place};
-    node_append(&list, &scalar);
-    key_types[key->kind].read(r, key, key_types[key->kind].is_list ? &list : &scalar, base);
+    struct place place = r->start;
+    place.kind = PLACE_DEFAULT;
+    struct slice text = slice_of_cstr(key->fallback);
+    struct node scalar = {.kind = NODE_SCALAR, .text = text, .place = place, .key_place = place};
+    if (!key_types[key->kind].is_list) {
+        key_types[key->kind].read(r, key, &scalar, base);
+        return;
+    }
+    struct node list = {.kind = NODE_SEQUENCE, .place = place, .key_place = place};
+    struct node words[FALLBACK_WORDS_MAX];
+    for (struct node *word = words; text.len > 0; word++) {
+        ASSERT(word < words + FALLBACK_WORDS_MAX);
+        const char *blank = memchr(text.data, ' ', text.len);
+        size_t len = blank != NULL ? (size_t)(blank - text.data) : text.len;
+        *word = scalar;
+        word->text = slice_of(text.data, len);
+        text = slice_from(text, MIN(len + 1, text.len));
+        node_append(&list, word);
+    }
+    key_types[key->kind].read(r, key, &list, base);
 }
 
 static void read_value(struct reading *r, const struct schema_key *key, const struct node *node,
@@ -220,8 +258,8 @@ static void read_value(struct reading *r, const struct schema_key *key, const st
     } else if (key->fallback != NULL) {
         read_fallback(r, key, base);
         record(r, key, &nowhere, base, path);
-    } else if (key->kind == KEY_NAME) {
-        record(r, key, &nowhere, base, path); /* read_entry() gave it one */
+    } else if (key->is_derived) {
+        record(r, key, &nowhere, base, path);
     }
 }
 
@@ -261,7 +299,9 @@ void reading_run(struct reading *r, const struct node *root, struct config *conf
                    "listeners, routes, delivery, admin, log");
         return;
     }
+    size_t problems = r->report->count;
     read_keys(r, schema_root, root, &root->place, config, "");
+    if (r->report->count == problems) check_whole(r, root, config);
     free(r->bound.addresses);
     free(r->bound.places);
 }

@@ -31,8 +31,18 @@ static size_t character_bytes(const char *text)
     return bytes;
 }
 
-/* Takes `text`. The values it quotes are the operator's own, but a stray control byte must not
- * reach a terminal or split the line, and JSON carries the lines too. */
+/* The values that a line quotes are the operator's own, but a stray control byte must not reach a
+ * terminal or split the line, and JSON carries the lines too. */
+void text_disarm(char *text)
+{
+    for (char *at = text; *at != '\0';) {
+        size_t bytes = character_bytes(at);
+        if (bytes == 0 || (unsigned char)*at < ' ' || *at == 0x7f) *at = '?';
+        at += MAX(bytes, (size_t)1);
+    }
+}
+
+/* Takes `text`. */
 static void add(struct report *report, const struct place *place, char *text)
 {
     if (report->count == PROBLEMS_MAX) {
@@ -40,11 +50,7 @@ static void add(struct report *report, const struct place *place, char *text)
         free(text);
         return;
     }
-    for (char *at = text; *at != '\0';) {
-        size_t bytes = character_bytes(at);
-        if (bytes == 0 || (unsigned char)*at < ' ' || *at == 0x7f) *at = '?';
-        at += MAX(bytes, (size_t)1);
-    }
+    text_disarm(text);
     if (report->count == report->room) {
         report->room = report->room == 0 ? 16 : report->room * 2;
         report->problems = xrealloc(report->problems, report->room * sizeof(*report->problems));

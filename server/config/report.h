@@ -37,6 +37,8 @@ void report_add(struct report *report, const struct place *place, const char *fo
 /* One problem in line `line` of the list file `file`, which is named at `place`. */
 void report_add_in_list(struct report *report, const struct place *place, const char *file,
                         size_t line, const char *format, ...) PRINTF_LIKE(5, 6);
+/* Writes '?' for each byte of `text` that is not UTF-8, or that a terminal would act on. */
+void text_disarm(char *text);
 /* Sorts, moves everything to *problems, and ends the report. */
 void report_finish(struct report *report, struct config_problems *problems);
 /* "file:12:5", "environment NAME", "--set KEY" or "default". */

@@ -5,8 +5,13 @@
 #include "server/config/suggest.h"
 #include "server/smtp/address.h"
 
+#include "ring/base/err.h"
+
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 /* Values are quoted in messages up to this many bytes. */
 #define QUOTED(text) (int)MIN((text).len, 100u), (text).data
@@ -23,8 +28,10 @@ static const void *const_field(const struct schema_key *key, const void *base)
 
 static void store(const struct schema_key *key, void *base, uint64_t n)
 {
-    ASSERT(key->width == 0 || key->width == 4 || key->width == 8);
+    ASSERT(key->width == 0 || key->width == 1 || key->width == 4 || key->width == 8);
     uint32_t narrow = (uint32_t)n;
+    bool truth = n != 0;
+    if (key->width == 1) memcpy(field(key, base), &truth, sizeof(truth));
     if (key->width == 4) memcpy(field(key, base), &narrow, sizeof(narrow));
     if (key->width == 8) memcpy(field(key, base), &n, sizeof(n));
 }
@@ -33,6 +40,7 @@ static uint64_t load(const struct schema_key *key, const void *base)
 {
     uint32_t narrow;
     uint64_t n = 0;
+    if (key->width == 1) return *(const bool *)const_field(key, base);
     if (key->width == 8) memcpy(&n, const_field(key, base), sizeof(n));
     if (key->width != 4) return n;
     memcpy(&narrow, const_field(key, base), sizeof(narrow));
@@ -219,20 +227,29 @@ void free_space_write(const struct schema_key *key, const void *base, FILE *out)
 
 /* --- words --- */
 
-static void report_choice(struct reading *r, const struct schema_key *key, const struct node *node)
+char *choice_names(const struct schema_key *key, struct slice text, const char **near_out)
 {
+    *near_out = NULL;
     char *names = NULL;
     size_t bytes = 0;
     FILE *out = open_memstream(&names, &bytes);
-    if (out == NULL) return;
-    const char *near = NULL, *comma = "";
+    if (out == NULL) return NULL;
+    const char *comma = "";
     for (const struct choice *c = key->choices; c->name != NULL; c++) {
         if (!c->is_built) continue;
         fprintf(out, "%s%s", comma, c->name);
         comma = ", ";
-        near = suggest(node->text, near, c->name);
+        *near_out = suggest(text, *near_out, c->name);
     }
     fclose(out);
+    return names;
+}
+
+static void report_choice(struct reading *r, const struct schema_key *key, const struct node *node)
+{
+    const char *near;
+    char *names = choice_names(key, node->text, &near);
+    if (names == NULL) return;
     report_add(r->report, &node->place, "'%s' must be %s%s, not '%.*s'%s%s%s", key->name,
                strchr(names, ',') != NULL ? "one of " : "", names, QUOTED(node->text),
                near != NULL ? " (did you mean '" : "", near != NULL ? near : "",
@@ -262,6 +279,26 @@ bool choice_read(struct reading *r, const struct schema_key *key, const struct n
 void choice_write(const struct schema_key *key, const void *base, FILE *out)
 {
     fputs(key->choices[load(key, base)].name, out);
+}
+
+bool boolean_read(struct reading *r, const struct schema_key *key, const struct node *node,
+                  void *base)
+{
+    struct slice text;
+    if (!scalar_text(r, key, node, &text)) return false;
+    bool is_true = slice_eq(text, SLICE("true"));
+    if (!is_true && !slice_eq(text, SLICE("false"))) {
+        report_add(r->report, &node->place, "'%s' must be true or false, not '%.*s'", key->name,
+                   QUOTED(text));
+        return false;
+    }
+    store(key, base, is_true);
+    return true;
+}
+
+void boolean_write(const struct schema_key *key, const void *base, FILE *out)
+{
+    fputs(load(key, base) != 0 ? "true" : "false", out);
 }
 
 bool name_is_valid(struct slice name)
@@ -311,7 +348,7 @@ bool hostname_read(struct reading *r, const struct schema_key *key, const struct
 void text_write(const struct schema_key *key, const void *base, FILE *out)
 {
     const char *const *text = (const char *const *)const_field(key, base);
-    fputs(*text, out);
+    fputs(*text != NULL ? *text : "", out); /* NULL: nobody derived it, since nobody needs it */
 }
 
 void section_write(const struct schema_key *key, const void *base, FILE *out)
@@ -352,6 +389,32 @@ bool path_read(struct reading *r, const struct schema_key *key, const struct nod
     if (path == NULL) return false;
     store_text(key, base, path);
     return true;
+}
+
+/* 0, or -ERR_*. Not blocking: a FIFO that nobody writes must not stop a reload. */
+static int try_file(const char *path)
+{
+    struct stat status;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int err = fd < 0 || fstat(fd, &status) != 0 ? -errno : 0;
+    if (err == 0 && !S_ISREG(status.st_mode)) err = S_ISDIR(status.st_mode) ? -EISDIR : -EINVAL;
+    if (fd >= 0) close(fd);
+    return err;
+}
+
+/* What is in the file is its reader's affair; here it is enough that it can be opened. */
+bool file_read(struct reading *r, const struct schema_key *key, const struct node *node, void *base)
+{
+    char *path = read_path(r, key, node);
+    if (path == NULL) return false;
+    store_text(key, base, path);
+    int err = try_file(path);
+    if (err == 0) return true;
+    char *shown = path_join(r->shown_directory, node->text.data);
+    report_add(r->report, &node->place, "'%s': cannot read '%.300s': %s", key->name, shown,
+               err == -EINVAL ? "it is no regular file" : err_str(err));
+    free(shown);
+    return false;
 }
 
 bool maildir_read(struct reading *r, const struct schema_key *key, const struct node *node,

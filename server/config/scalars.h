@@ -9,9 +9,10 @@
 #define FREE_SPACE_PERCENT_MAX 90u
 #define FREE_SPACE_BYTES_MAX (16ull << 40)
 
-key_read number_read, factor_read, choice_read, name_read, hostname_read, cores_read, path_read,
-    free_space_read, maildir_read, reply_read;
-key_write number_write, factor_write, choice_write, text_write, free_space_write, section_write;
+key_read number_read, factor_read, boolean_read, choice_read, name_read, hostname_read, cores_read,
+    path_read, file_read, free_space_read, maildir_read, reply_read;
+key_write number_write, factor_write, boolean_write, choice_write, text_write, free_space_write,
+    section_write;
 
 /* A letter, then letters, digits, '-' and '_': it becomes a metric's label and part of the name of
  * an environment variable. */
@@ -19,5 +20,8 @@ bool name_is_valid(struct slice name);
 /* The node's text; false (and a problem) when it is a list, a section or empty. */
 bool scalar_text(struct reading *r, const struct schema_key *key, const struct node *node,
                  struct slice *out);
+/* The names of the choices that are built, "one, two"; *near_out is the one that `text` comes near,
+ * or NULL. The caller frees them. NULL: out of memory. */
+char *choice_names(const struct schema_key *key, struct slice text, const char **near_out);
 /* `path` below `directory`, or itself when it is absolute. The caller frees it. */
 char *path_join(const char *directory, const char *path);

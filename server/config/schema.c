@@ -27,7 +27,22 @@
     }
 
 static const struct choice services[] = {
-    [SERVICE_MX] = {"mx", true}, {"submission", false}, {NULL, false}};
+    [SERVICE_MX] = {"mx", true}, [SERVICE_SUBMISSION] = {"submission", true}, {NULL, false}};
+static const struct choice tls_modes[] = {[LISTENER_TLS_NONE] = {"none", true},
+                                          [LISTENER_TLS_STARTTLS] = {"starttls", true},
+                                          [LISTENER_TLS_IMPLICIT] = {"implicit", true},
+                                          {NULL, false}};
+/* Two choices each: they are stored as truth values. */
+static const struct choice tls_versions[] = {{"1.2", true}, {"1.3", true}, {NULL, false}};
+static const struct choice client_certificates[] = {
+    {"none", true}, {"request", true}, {NULL, false}};
+static const struct choice mechanisms[] = {[AUTH_SCRAM_SHA_256] = {"SCRAM-SHA-256", true},
+                                           [AUTH_CRAM_MD5] = {"CRAM-MD5", true},
+                                           [AUTH_PLAIN] = {"PLAIN", true},
+                                           [AUTH_LOGIN] = {"LOGIN", true},
+                                           {NULL, false}};
+static const struct choice senders[] = {
+    [SENDERS_ANY] = {"any", true}, [SENDERS_OWN] = {"own", true}, {NULL, false}};
 static const struct choice newlines[] = {
     [NEWLINE_REJECT] = {"reject", true}, [NEWLINE_NORMALIZE] = {"normalize", true}, {NULL, false}};
 static const struct choice formats[] = {[LOG_FORMAT_AUTO] = {"auto", true},
@@ -66,6 +81,11 @@ static const struct schema_key node_keys[] = {
      IN(config, drain_timeout_ms),
      RANGE(0, HOUR),
      .fallback = "30s"},
+    {.name = "tls_ticket_rotation",
+     DURATION,
+     IN(config, node.tls_ticket_rotation_ms),
+     RANGE(SECOND, 7 * DAY),
+     .fallback = "8h"},
     {0},
 };
 
@@ -105,6 +125,21 @@ static const struct schema_key limit_keys[] = {
      IN(config_listener, limits.recipients),
      RANGE(1, 10000), /* as many as one record of the queue holds */
      .fallback = "1000"},
+    {.name = "recipient_domains",
+     COUNT,
+     IN(config_listener, limits.recipient_domains),
+     RANGE(0, 10000),
+     .fallback = "0"},
+    {.name = "handshakes",
+     COUNT,
+     IN(config_listener, limits.handshakes),
+     RANGE(1, 1000000),
+     .fallback = "1000"},
+    {.name = "auth_failures",
+     COUNT,
+     IN(config_listener, limits.auth_failures),
+     RANGE(1, 100),
+     .fallback = "5"},
     {.name = "errors",
      COUNT,
      IN(config_listener, limits.errors),
@@ -144,8 +179,83 @@ static const struct schema_key listener_timeout_keys[] = {
      IN(config_listener, timeouts.session_ms),
      RANGE(0, 7 * DAY),
      .fallback = "0s"},
+    {.name = "handshake",
+     DURATION,
+     IN(config_listener, timeouts.handshake_ms),
+     RANGE(SECOND, 10 * MINUTE),
+     .fallback = "30s"},
     {0},
 };
+
+static const struct schema_key certificate_keys[] = {
+    {.name = "certificate", .kind = KEY_FILE, AT(config_certificate, chain), .is_required = true},
+    {.name = "key", .kind = KEY_FILE, AT(config_certificate, key), .is_derived = true},
+    {0},
+};
+
+static const struct schema_key tls_keys[] = {
+    {.name = "mode",
+     .kind = KEY_CHOICE,
+     IN(config_listener, tls.mode),
+     .choices = tls_modes,
+     .fallback = "starttls"},
+    {.name = "certificates",
+     .kind = KEY_ENTRIES,
+     AT(config_listener, tls.certificates),
+     .count_offset = offsetof(struct config_listener, tls.certificate_count),
+     .entry_bytes = sizeof(struct config_certificate),
+     .keys = certificate_keys,
+     .check = check_certificate,
+     .max = CONFIG_CERTIFICATES_MAX},
+    {.name = "min_version",
+     .kind = KEY_CHOICE,
+     IN(config_listener, tls.requires_1_3),
+     .choices = tls_versions,
+     .fallback = "1.2"},
+    {.name = "client_certificates",
+     .kind = KEY_CHOICE,
+     IN(config_listener, tls.asks_client),
+     .choices = client_certificates,
+     .fallback = "none"},
+    {.name = "client_ca", .kind = KEY_FILE, AT(config_listener, tls.client_ca)},
+    {0},
+};
+
+static const struct schema_key auth_keys[] = {
+    {.name = "users", .kind = KEY_FILE, AT(config_listener, auth.users), .is_required = true},
+    {.name = "mechanisms",
+     .kind = KEY_CHOICES,
+     IN(config_listener, auth.mechanisms),
+     .choices = mechanisms,
+     .fallback = "SCRAM-SHA-256 PLAIN LOGIN"},
+    {.name = "allow_plaintext",
+     .kind = KEY_BOOLEAN,
+     IN(config_listener, auth.is_plain_allowed),
+     .fallback = "false"},
+    {.name = "senders",
+     .kind = KEY_CHOICE,
+     IN(config_listener, auth.senders),
+     .choices = senders,
+     .fallback = "any"},
+    {0},
+};
+
+#define FROM(member)                                                                               \
+    {                                                                                              \
+        .name = "from", .kind = KEY_NETWORKS, AT(config_listener, member),                         \
+        .max = CONFIG_NETWORKS_MAX, .is_required = true                                            \
+    }
+static const struct schema_key proxy_keys[] = {
+    FROM(proxy_protocol.from),
+    {.name = "timeout",
+     DURATION,
+     IN(config_listener, proxy_protocol.timeout_ms),
+     RANGE(100, MINUTE),
+     .fallback = "5s"},
+    {0},
+};
+static const struct schema_key xclient_keys[] = {FROM(xclient_from), {0}};
+static const struct schema_key xforward_keys[] = {FROM(xforward_from), {0}};
 
 static const struct schema_key listener_keys[] = {
     {.name = "name", .kind = KEY_NAME, AT(config_listener, name), .is_required = true},
@@ -160,8 +270,7 @@ static const struct schema_key listener_keys[] = {
      .kind = KEY_CHOICE,
      IN(config_listener, service),
      .choices = services,
-     .fallback = "mx",
-     .needs_restart = true},
+     .fallback = "mx"},
     {.name = "bare_newline",
      .kind = KEY_CHOICE,
      IN(config_listener, bare_newline),
@@ -169,16 +278,26 @@ static const struct schema_key listener_keys[] = {
      .fallback = "reject"},
     {.name = "limits", .kind = KEY_SECTION, .keys = limit_keys},
     {.name = "timeouts", .kind = KEY_SECTION, .keys = listener_timeout_keys},
-    UNBUILT("tls"),
-    UNBUILT("proxy_protocol"),
-    UNBUILT("auth"),
+    {.name = "greeting_delay",
+     DURATION,
+     IN(config_listener, greeting_delay_ms),
+     RANGE(0, MINUTE),
+     .fallback = "0s"},
+    {.name = "tls", .kind = KEY_SECTION, .keys = tls_keys, .check = check_tls, .is_optional = true},
+    {.name = "auth", .kind = KEY_SECTION, .keys = auth_keys, .is_optional = true},
+    {.name = "proxy_protocol", .kind = KEY_SECTION, .keys = proxy_keys, .is_optional = true},
+    {.name = "xclient", .kind = KEY_SECTION, .keys = xclient_keys, .is_optional = true},
+    {.name = "xforward", .kind = KEY_SECTION, .keys = xforward_keys, .is_optional = true},
     {0},
 };
 
 static const struct schema_key match_keys[] = {
     {.name = "recipient", .kind = KEY_RECIPIENTS, AT(config_route, recipients)},
     {.name = "domain", .kind = KEY_DOMAINS, AT(config_route, domains)},
-    UNBUILT("authenticated"),
+    {.name = "authenticated",
+     .kind = KEY_BOOLEAN,
+     IN(config_route, is_authenticated),
+     .fallback = "false"},
     {0},
 };
 
@@ -221,7 +340,7 @@ static const struct schema_key action_keys[] = {
 };
 
 static const struct schema_key route_keys[] = {
-    {.name = "name", .kind = KEY_NAME, AT(config_route, name)},
+    {.name = "name", .kind = KEY_NAME, AT(config_route, name), .is_derived = true},
     {.name = "match",
      .kind = KEY_SECTION,
      .keys = match_keys,
@@ -340,6 +459,7 @@ const struct schema_key schema_root[] = {
      .count_offset = offsetof(struct config, listener_count),
      .entry_bytes = sizeof(struct config_listener),
      .keys = listener_keys,
+     .check = check_listener,
      .max = 64,
      .is_required = true},
     {.name = "routes",
@@ -357,6 +477,11 @@ const struct schema_key schema_root[] = {
     {.name = "log", .kind = KEY_SECTION, .keys = log_keys},
     {0},
 };
+
+bool schema_entries_have_names(const struct schema_key *entries)
+{
+    return entries->keys[0].kind == KEY_NAME;
+}
 
 const struct schema_key *schema_find(const struct schema_key *keys, struct slice name)
 {

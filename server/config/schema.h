@@ -12,19 +12,23 @@ struct reading;
 
 enum key_kind {
     KEY_SECTION,
-    KEY_ENTRIES, /* a list of sections, each with a name */
+    KEY_ENTRIES, /* a list of sections; each has a name when the first of its keys is one */
     KEY_UNBUILT,
     KEY_NUMBER, /* `units`, `min`, `max`; UNITS_NONE: a count */
     KEY_FACTOR, /* in hundredths */
+    KEY_BOOLEAN,
     KEY_CHOICE,
+    KEY_CHOICES, /* a list; the value is the BITs of those that are named */
     KEY_NAME,
     KEY_HOSTNAME,
     KEY_CORES,
     KEY_PATH,
+    KEY_FILE, /* a path that can be read */
     KEY_FREE_SPACE,
     KEY_LISTEN, /* addresses to listen at */
     KEY_ADMIN,  /* the same, or unix:PATH */
     KEY_HOSTS,  /* addresses of next hops */
+    KEY_NETWORKS,
     KEY_DOMAINS,
     KEY_RECIPIENTS,
     KEY_MAILDIR,
@@ -43,18 +47,25 @@ struct schema_key {
     size_t offset;                 /* of the value in the struct that the section belongs to */
     size_t width;                  /* of the value; 0: it is checked and not kept */
     uint64_t min, max;             /* of a number; KEY_ENTRIES, lists: at most `max` entries */
-    const char *fallback;          /* the default, as a file would have it; NULL: none */
+    const char *fallback;          /* the default, as a file would have it; NULL: none; a list
+                                      is separated by blanks. KEY_ENTRIES: of what the name of
+                                      an entry without one is made, as route-1 */
     const struct schema_key *keys; /* of a section or of each entry */
     const struct choice *choices;
     size_t count_offset, entry_bytes; /* KEY_ENTRIES */
-    /* What keys of one section say together; runs after they were read. */
+    /* What keys of one section (KEY_ENTRIES: of one entry) say together; runs after they were read,
+     * unless one of them is wrong by itself. */
     void (*check)(struct reading *r, const struct node *section, void *base);
     bool is_required;
     bool is_optional; /* a section that counts only when it is there: no defaults without it */
+    bool is_derived;  /* when it is not given, `check` or the reading makes the value */
     bool needs_restart;
 };
 
 extern const struct schema_key schema_root[];
+
+/* False: an entry of the list is known by its number alone. */
+bool schema_entries_have_names(const struct schema_key *entries);
 
 /* NULL when there is none. `name` in any case: the environment is in capitals by habit. */
 const struct schema_key *schema_find(const struct schema_key *keys, struct slice name);

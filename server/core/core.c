@@ -18,6 +18,7 @@
 #define INPUT_COUNT 256
 #define LOG_SINK_BYTES (1u << 20)
 #define LARGE_RESERVE_DIVISOR 4
+#define TICKETS_PERIOD_MS 60000
 #define BLOCKS_MIN 16u /* of each size, however little memory a core is given */
 /* What the store holds in memory, the delivery half must be able to hold: else it would have to
  * write the rest back. */
@@ -45,6 +46,8 @@ struct core {
     struct queue *queue;
     struct ingress *ingress;
     struct delivery *delivery;
+    const struct generation *generation; /* in force */
+    struct timer tickets_timer;
 
     struct mail drain_mail;
     uint64_t drain_timeout_ms;
@@ -99,9 +102,25 @@ static void on_reconfigure(struct mail *mail)
     struct core *core = reconfigure->core;
     const struct generation *generation = reconfigure->generation;
     free(reconfigure);
-    ingress_reconfigure(core->ingress, generation->config, generation->routing);
+    ingress_reconfigure(core->ingress, generation->config, generation->routing,
+                        generation_security(generation, core->options.index));
     delivery_reconfigure(core->delivery, generation->config, generation->routing);
+    generation_release(core->generation, core->options.index);
+    core->generation = generation;
     core->options.on_reconfigured(core->options.owner);
+}
+
+/* A context brings its ticket keys up to date with each handshake; this is for when there is none:
+ * a key that is to be forgotten must not stay because nobody connects. */
+static void on_tickets_timer(struct timer *timer)
+{
+    struct core *core = CONTAINER_OF(timer, struct core, tickets_timer);
+    const struct ingress_security *security =
+        generation_security(core->generation, core->options.index);
+    for (size_t i = 0; i < core->generation->config->listener_count; i++) {
+        if (security[i].tls != NULL) tls_context_refresh(security[i].tls);
+    }
+    timer_arm(core->loop, timer, TICKETS_PERIOD_MS);
 }
 
 /* --- start --- */
@@ -123,7 +142,7 @@ static void pin(const struct core *core)
 
 static int open_blocks(struct core *core)
 {
-    uint64_t bytes = core->options.generation->config->node.memory / core->options.count;
+    uint64_t bytes = core->generation->config->node.memory / core->options.count;
     struct blocks_options options = {
         .small_count = (uint32_t)(bytes / 2 / BLOCK_SMALL_BYTES),
         .large_count = (uint32_t)(bytes / 2 / BLOCK_LARGE_BYTES),
@@ -136,7 +155,7 @@ static int open_blocks(struct core *core)
 
 static int open_queue(struct core *core)
 {
-    const struct config *config = core->options.generation->config;
+    const struct config *config = core->generation->config;
     const struct queue_options options = {
         .loop = core->loop,
         .blocks = core->blocks,
@@ -159,15 +178,16 @@ static int open_halves(struct core *core)
         .loop = core->loop,
         .blocks = core->blocks,
         .queue = core->queue,
-        .config = options->generation->config,
-        .routing = options->generation->routing,
+        .config = core->generation->config,
+        .routing = core->generation->routing,
         .slots = options->slots,
     });
     core->ingress = ingress_create(&(struct ingress_options){
         .loop = core->loop,
         .queue = core->queue,
-        .config = options->generation->config,
-        .routing = options->generation->routing,
+        .config = core->generation->config,
+        .routing = core->generation->routing,
+        .security = generation_security(core->generation, options->index),
         .shared = options->shared,
         .core_index = options->index,
         .core_count = options->count,
@@ -218,11 +238,13 @@ static int settle_loop(struct core *core)
 
 static void close_all(struct core *core)
 {
+    timer_disarm(&core->tickets_timer);
     ingress_destroy(core->ingress);
     delivery_destroy(core->delivery);
     queue_close(core->queue);
     blocks_destroy(core->blocks);
     loop_destroy(core->loop);
+    generation_release(core->generation, core->options.index);
 }
 
 /* After a failed start: what was opened ends as it does in a drain, only at once. */
@@ -271,6 +293,7 @@ static void *core_main(void *argument)
         return NULL;
     }
     delivery_start(core->delivery);
+    timer_arm(core->loop, &core->tickets_timer, TICKETS_PERIOD_MS);
     tell_started(core, 0);
     err = loop_run(core->loop);
     if (err == 0) err = settle_loop(core);
@@ -291,6 +314,8 @@ int core_start(const struct core_options *options, struct core **core_out, char 
 {
     struct core *core = xcalloc(1, sizeof(*core));
     core->options = *options;
+    core->generation = options->generation;
+    timer_init(&core->tickets_timer, on_tickets_timer);
     core->why = why;
     core->why_cap = why_cap;
     core->drain_mail.deliver = on_drain;

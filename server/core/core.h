@@ -5,21 +5,15 @@
 #pragma once
 
 #include "server/admin/admin.h"
+#include "server/core/generation.h"
 
 #define CORE_REFUSALS_MAX 256 /* connections that are being told 421, besides the sessions */
 
 struct core;
 
-/* One configuration with what is built from it. Const; kept alive by the process until every core
- * has gone over to the next. */
-struct generation {
-    struct config *config;
-    struct routing *routing;
-};
-
 struct core_options {
     unsigned index, count;
-    const struct generation *generation;
+    const struct generation *generation; /* kept until on_reconfigured() */
     struct spool *spool;
     const struct ingress_shared *shared;
     struct delivery_slots *slots;

@@ -1,14 +1,20 @@
 /* process.c - the control thread: starts the parts in order, waits for signals, ends them.
  *
- * It serves no mail. TERM: not ready any more, `drain_delay` for the balancer to notice, then every
- * core drains, exit 0. A second TERM or INT: stop at once (the queue is safe at any moment). HUP:
- * reload. A core that cannot go on (a failed sync): the process ends with 1. */
+ * It serves no mail. It looks after certificates, keys and users (watch.h), which go into force by
+ * themselves, apart from the rest of the configuration. TERM: not ready any more, `drain_delay` for
+ * the balancer to notice, then every core drains, exit 0. A second TERM or INT: stop at once (the
+ * queue is safe at any moment). HUP: reload. A core that cannot go on (a failed sync): the process
+ * ends with 1. */
 #include "server/core/process.h"
 
 #include "ring/base/clock.h"
 #include "ring/base/memory.h"
+#include "server/auth/throttle.h"
+#include "server/auth/verifier.h"
 #include "server/core/core.h"
 #include "server/core/notify.h"
+#include "server/core/probe.h"
+#include "server/core/watch.h"
 
 #include <jansson.h>
 #include <poll.h>
@@ -16,22 +22,21 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #define EXIT_FAULT 1
 #define EXIT_SPOOL_OWNED 73
+#define EXIT_BAD_CONFIG 78
 #define WHY_BYTES 512
 #define FATAL_GRACE_MS 500 /* for the 451s of the failed group to be sent */
 #define ANSWER_TIMEOUT_MS 10000
-#define PROBE_TRIES_MAX 40
-#define PROBE_PAUSE_MS 50
 
 struct process {
     struct process_options options;
     struct generation *generation;
+    struct tls_tickets *tickets; /* of all generations, while their rotation is the same */
+    struct watch *watch;         /* under reload_lock, as are the two above */
     struct spool *spool;
     struct ingress_shared shared;
     struct delivery_slots *slots;
@@ -49,7 +54,8 @@ struct process {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     unsigned reconfigured_count, stopped_count; /* under the lock */
-    bool is_ready, is_failed, is_reload_good;   /* atomic */
+    /* Atomic. What is wrong with the configuration is not mended by good certificates. */
+    bool is_ready, is_failed, is_config_good, are_credentials_good;
 };
 
 static void set_flag(bool *flag, bool value)
@@ -99,28 +105,6 @@ static void on_stopped(void *owner)
 
 /* --- generations and reload --- */
 
-static struct generation *generation_create(struct config *config)
-{
-    struct generation *generation = xcalloc(1, sizeof(*generation));
-    generation->config = config;
-    generation->routing = routing_create(config);
-    return generation;
-}
-
-static void generation_destroy(struct generation *generation)
-{
-    if (generation == NULL) return;
-    routing_destroy(generation->routing);
-    config_free(generation->config);
-    free(generation);
-}
-
-static void add_problem(struct config_problems *problems, const char *text)
-{
-    problems->lines = xrealloc(problems->lines, (problems->count + 1) * sizeof(char *));
-    problems->lines[problems->count++] = xstrdup(text);
-}
-
 /* False when the process failed meanwhile: a core that is gone answers no more. */
 static bool wait_reconfigured(struct process *process)
 {
@@ -136,51 +120,128 @@ static bool wait_reconfigured(struct process *process)
     return is_done;
 }
 
-static void put_in_place(struct process *process, struct config *next)
+static void log_expired(const struct generation *generation)
 {
-    struct generation *old = process->generation;
-    process->generation = generation_create(next);
-    process->reconfigured_count = 0;
-    for (unsigned i = 0; i < process->core_count; i++)
-        core_reconfigure(process->cores[i], process->generation);
-    log_set_level(next->log.level);
-    if (wait_reconfigured(process)) generation_destroy(old); /* else the process is ending */
+    for (size_t i = 0; i < generation->config->listener_count; i++) {
+        const char *expired = credentials_expired(generation->credentials, i);
+        if (expired != NULL) log_text(LOG_WARN, "certificate_out_of_time", "%s", expired);
+    }
 }
 
-static int reload_locked(struct process *process, struct config_problems *problems)
+/* Takes `next`, unless it may not be. */
+static int put_in_place(struct process *process, struct generation *next,
+                        struct config_problems *problems)
 {
-    if (!get_flag(&process->is_ready)) {
-        add_problem(problems, "the process is stopping");
-        return -ERR_CANCELED;
-    }
-    struct config *next;
-    int err = process->options.load(process->options.owner, &next, problems);
-    if (err != 0) return err;
-    const char *key = config_needs_restart(process->generation->config, next);
-    if (key != NULL) {
-        char text[WHY_BYTES];
-        snprintf(text, sizeof(text), "%s: cannot change while the process runs: restart it", key);
-        add_problem(problems, text);
-        config_free(next);
+    struct generation *old = process->generation;
+    if (!credentials_may_replace(old->credentials, next->credentials, problems)) {
+        generation_drop(next, old);
         return -ERR_INVALID;
     }
-    put_in_place(process, next);
+    log_expired(next);
+    process->generation = next;
+    process->reconfigured_count = 0;
+    for (unsigned i = 0; i < process->core_count; i++)
+        core_reconfigure(process->cores[i], next);
+    log_set_level(next->config->log.level);
+    if (wait_reconfigured(process)) generation_drop(old, next); /* else the process is ending */
     return 0;
+}
+
+/* Those in force, or others when they are to change at another pace. */
+static struct tls_tickets *tickets_for(const struct process *process, const struct config *next)
+{
+    uint64_t rotation_ms = next->node.tls_ticket_rotation_ms;
+    if (rotation_ms == process->generation->config->node.tls_ticket_rotation_ms)
+        return process->tickets;
+    struct tls_tickets *tickets = tls_tickets_create(rotation_ms);
+    return tickets != NULL ? tickets : process->tickets;
+}
+
+/* Takes `config`. */
+static int replace_config(struct process *process, struct config *config,
+                          struct config_problems *problems)
+{
+    const char *key = config_needs_restart(process->generation->config, config);
+    if (key != NULL) {
+        config_problems_add(problems, "%s: cannot change while the process runs: restart it", key);
+        config_free(config);
+        return -ERR_INVALID;
+    }
+    /* Before the files are read: one that changes meanwhile is then read again. */
+    struct watch *watch = watch_create(config);
+    struct tls_tickets *tickets = tickets_for(process, config);
+    struct generation *next;
+    int err = generation_create(config, tickets, &next, problems);
+    if (err == 0) err = put_in_place(process, next, problems);
+    if (tickets != process->tickets) tls_tickets_destroy(err == 0 ? process->tickets : tickets);
+    watch_destroy(err == 0 ? process->watch : watch);
+    if (err != 0) return err;
+    process->tickets = tickets;
+    process->watch = watch;
+    return 0;
+}
+
+static void log_reload(int err, const struct config_problems *problems, const char *what)
+{
+    for (size_t i = 0; i < problems->count; i++)
+        log_text(LOG_ERROR, "reload_problem", "%s", problems->lines[i]);
+    if (err == 0) {
+        log_text(LOG_INFO, "reload", "new %s in force", what);
+    } else {
+        log_text(LOG_ERROR, "reload", "new %s refused: the old stay in force", what);
+    }
 }
 
 static int process_reload(void *owner, struct config_problems *problems)
 {
     struct process *process = owner;
+    struct config *config;
     pthread_mutex_lock(&process->reload_lock);
-    int err = reload_locked(process, problems);
-    if (err != -ERR_CANCELED) set_flag(&process->is_reload_good, err == 0);
+    bool is_stopping = !get_flag(&process->is_ready);
+    int err = is_stopping ? -ERR_CANCELED : 0;
+    if (is_stopping) config_problems_add(problems, "the process is stopping");
+    if (err == 0) err = process->options.load(process->options.owner, &config, problems);
+    if (err == 0) err = replace_config(process, config, problems);
+    if (!is_stopping) set_flag(&process->is_config_good, err == 0);
+    if (err == 0) set_flag(&process->are_credentials_good, true);
     pthread_mutex_unlock(&process->reload_lock);
-    for (size_t i = 0; i < problems->count; i++)
-        log_text(LOG_ERROR, "reload_problem", "%s", problems->lines[i]);
-    log_text(err == 0 ? LOG_INFO : LOG_ERROR, "reload", "%s",
-             err == 0 ? "the new configuration is in force"
-                      : "refused: the old configuration stays in force");
+    log_reload(err, problems, "configuration");
+    wake_control(process); /* there may be files to watch now */
     return err;
+}
+
+/* Certificates, keys or users changed: they are read again, and nothing else is. A failure is told
+ * once, since they are tried again when they change again. */
+static void renew_credentials(struct process *process)
+{
+    struct config_problems problems = {0};
+    struct generation *next;
+    int err = generation_renew(process->generation, process->tickets, &next, &problems);
+    if (err == 0) err = put_in_place(process, next, &problems);
+    set_flag(&process->are_credentials_good, err == 0);
+    log_reload(err, &problems, "certificates and users");
+    config_problems_free(&problems);
+}
+
+/* Returns how long the control thread may sleep, in milliseconds; -1: for ever. */
+static int watch_credentials(struct process *process)
+{
+    pthread_mutex_lock(&process->reload_lock);
+    bool is_empty = watch_is_empty(process->watch);
+    if (watch_poll(process->watch, clock_monotonic_ns())) renew_credentials(process);
+    pthread_mutex_unlock(&process->reload_lock);
+    return is_empty ? -1 : WATCH_PERIOD_MS;
+}
+
+/* As admin_source.each_certificate. */
+static void each_certificate(void *owner,
+                             void (*visit)(void *context, const struct tls_certificate_info *info),
+                             void *context)
+{
+    struct process *process = owner;
+    pthread_mutex_lock(&process->reload_lock);
+    credentials_each_certificate(process->generation->credentials, visit, context);
+    pthread_mutex_unlock(&process->reload_lock);
 }
 
 static bool process_is_alive(void *owner)
@@ -195,85 +256,11 @@ static bool process_is_ready(void *owner)
 
 static bool process_is_reload_good(void *owner)
 {
-    return get_flag(&((struct process *)owner)->is_reload_good);
+    const struct process *process = owner;
+    return get_flag(&process->is_config_good) && get_flag(&process->are_credentials_good);
 }
 
 /* --- start --- */
-
-/* SO_REUSEPORT would let a second gateway of the same user share the port without a word, so one
- * plain bind asks first whether somebody has it. */
-static int probe_address(const struct endpoint *at)
-{
-    if (endpoint_port(at) == 0) return 0;
-    int fd = socket(at->addr.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0) return -errno;
-    int on = 1, err = 0;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    if (at->addr.any.sa_family == AF_INET6)
-        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
-    if (bind(fd, &at->addr.any, at->addr_len) != 0) err = -errno;
-    close(fd);
-    return err;
-}
-
-/* The kernel lets the sockets of a process that was killed go a moment after it: a restart waits.
- */
-static int probe_patiently(const struct endpoint *at)
-{
-    int err = probe_address(at);
-    for (unsigned tries = 0; err == -EADDRINUSE && tries < PROBE_TRIES_MAX; tries++) {
-        struct timespec pause = {0, PROBE_PAUSE_MS * NS_PER_MS};
-        nanosleep(&pause, NULL);
-        err = probe_address(at);
-    }
-    return err;
-}
-
-static int probe_addresses(const struct config *config, char *why, size_t why_cap)
-{
-    for (size_t i = 0; i < config->listener_count; i++) {
-        const struct config_listener *listener = &config->listeners[i];
-        for (size_t j = 0; j < listener->address_count; j++) {
-            int err = probe_patiently(&listener->addresses[j]);
-            if (err == 0) continue;
-            char text[ENDPOINT_TEXT_MAX] = "";
-            struct buf name = {text, 0, sizeof(text) - 1, false};
-            endpoint_write(&listener->addresses[j], &name);
-            snprintf(why, why_cap, "listener %s: %s: %s", listener->name, text,
-                     err == -EADDRINUSE
-                         ? "in use by another process; stop it or choose another port"
-                         : err_str(err));
-            return err;
-        }
-    }
-    return 0;
-}
-
-/* Raises the soft limit of descriptors and returns how many sessions a core may have: any core may
- * get all of them. Their sockets are in the ring's table, whose size that limit bounds. */
-static uint32_t session_limit(const struct config *config)
-{
-    struct rlimit files;
-    getrlimit(RLIMIT_NOFILE, &files);
-    files.rlim_cur = files.rlim_max;
-    (void)setrlimit(RLIMIT_NOFILE, &files);
-    getrlimit(RLIMIT_NOFILE, &files);
-    uint64_t wanted = 0;
-    for (size_t i = 0; i < config->listener_count; i++)
-        wanted += config->listeners[i].limits.connections;
-    uint64_t limit = files.rlim_cur == RLIM_INFINITY ? UINT32_MAX : files.rlim_cur;
-    uint64_t spare = CORE_REFUSALS_MAX + LOOP_SOCKETS_SPARE;
-    uint64_t allowed = limit > spare ? limit - spare : 1; /* too few: the loop says so */
-    if (wanted > allowed) {
-        log_text(LOG_WARN, "few_descriptors",
-                 "limits.connections add up to %llu, the limit of open files (%llu) allows %llu: "
-                 "raise it (ulimit -n, LimitNOFILE=) or lower limits.connections",
-                 (unsigned long long)wanted, (unsigned long long)limit,
-                 (unsigned long long)allowed);
-        wanted = allowed;
-    }
-    return (uint32_t)MIN(wanted, UINT32_MAX / 2);
-}
 
 static void open_shared(struct process *process, const struct config *config)
 {
@@ -291,12 +278,16 @@ static void open_shared(struct process *process, const struct config *config)
     }
     process->shared.clients = clients_create();
     process->shared.listener_connections = xcalloc(config->listener_count, sizeof(uint64_t));
+    process->shared.listener_handshakes = xcalloc(config->listener_count, sizeof(uint64_t));
+    /* Also without AUTH, which a reload may bring. */
+    process->shared.verifier = auth_verifier_create(0);
+    process->shared.throttle = auth_throttle_create(0);
     process->slots = delivery_slots_create();
 }
 
 static int start_cores(struct process *process, const struct config *config, char *why)
 {
-    uint32_t session_count_max = session_limit(config);
+    uint32_t session_count_max = probe_session_limit(config);
     process->cores = xcalloc(config->node.cores, sizeof(struct core *));
     process->views = xcalloc(config->node.cores, sizeof(*process->views));
     for (unsigned i = 0; i < config->node.cores; i++) {
@@ -334,6 +325,7 @@ static int start_admin(struct process *process, const struct config *config, cha
         .is_alive = process_is_alive,
         .is_ready = process_is_ready,
         .is_reload_good = process_is_reload_good,
+        .each_certificate = each_certificate,
         .reload = process_reload,
         .owner = process,
     };
@@ -426,19 +418,22 @@ static void drain_cores(struct process *process)
 static void close_all(struct process *process)
 {
     admin_stop(process->admin);
+    /* Its threads wake the loops that they answer: they end before the first loop does. */
+    auth_verifier_destroy(process->shared.verifier);
     for (unsigned i = 0; i < process->core_count; i++)
         core_join(process->cores[i]);
     free(process->cores);
     free(process->views);
     delivery_slots_destroy(process->slots);
     clients_destroy(process->shared.clients);
+    auth_throttle_destroy(process->shared.throttle);
     free(process->shared.listener_connections);
+    free(process->shared.listener_handshakes);
     for (size_t i = 0; i < process->listener_count; i++)
         free(process->listener_names[i]);
     free(process->listener_names);
     free(process->addresses);
     spool_close(process->spool);
-    generation_destroy(process->generation);
 }
 
 /* Ends the process where waiting for anything could only make it worse. */
@@ -485,7 +480,7 @@ static void reload_by_signal(struct process *process)
 static void run(struct process *process)
 {
     for (;;) {
-        int number = wait_signal(process, -1);
+        int number = wait_signal(process, watch_credentials(process));
         if (number == SIGTERM || number == SIGINT) return;
         if (number == SIGHUP) reload_by_signal(process);
     }
@@ -512,7 +507,7 @@ static void drain(struct process *process)
 static void init(struct process *process, const struct process_options *options)
 {
     process->options = *options;
-    process->is_reload_good = true;
+    process->is_config_good = process->are_credentials_good = true;
     pthread_mutex_init(&process->reload_lock, NULL);
     pthread_mutex_init(&process->lock, NULL);
     pthread_cond_init(&process->changed, NULL);
@@ -527,7 +522,31 @@ static void init(struct process *process, const struct process_options *options)
     process->signal_fd = signalfd(-1, &signals, SFD_CLOEXEC);
     process->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     ASSERT(process->signal_fd >= 0 && process->event_fd >= 0);
-    process->generation = generation_create(options->config);
+}
+
+/* Certificates, keys and users, all of which are read here for the first time. */
+static int load_generation(struct process *process, struct config *config)
+{
+    struct config_problems problems = {0};
+    process->watch = watch_create(config);
+    process->tickets = tls_tickets_create(config->node.tls_ticket_rotation_ms);
+    if (process->tickets == NULL)
+        config_problems_add(&problems, "TLS: no memory or no random numbers");
+    int err = generation_create(config, process->tickets, &process->generation, &problems);
+    if (err == 0 && process->tickets == NULL) err = -ERR_MEMORY;
+    for (size_t i = 0; i < problems.count; i++)
+        fprintf(stderr, "%s\n", problems.lines[i]);
+    config_problems_free(&problems);
+    return err;
+}
+
+static void close_loaded(struct process *process)
+{
+    generation_destroy(process->generation);
+    tls_tickets_destroy(process->tickets);
+    watch_destroy(process->watch);
+    close(process->signal_fd);
+    close(process->event_fd);
 }
 
 static enum log_format log_format_of(const struct config *config)
@@ -536,34 +555,44 @@ static enum log_format log_format_of(const struct config *config)
     return config->log.format == LOG_FORMAT_TEXT ? LOG_TEXT : LOG_JSON;
 }
 
+/* From the first core to the end of the last. */
+static int serve(struct process *process)
+{
+    char why[WHY_BYTES] = "";
+    int err = start_all(process, why);
+    if (err == 0) {
+        log_text(LOG_INFO, "started", "postern %s, %u cores, spool %s", process->options.version,
+                 process->core_count, process->generation->config->spool.path);
+        tell_ready(process);
+        run(process);
+        drain(process);
+    } else {
+        fprintf(stderr, "postern: %s\n", why);
+        drain_cores(process);
+        while (cores_stopped(process) < process->core_count)
+            (void)wait_signal(process, ANSWER_TIMEOUT_MS);
+    }
+    close_all(process);
+    if (err == 0) log_text(LOG_INFO, "stopped", "all work is on disk");
+    return err;
+}
+
 int process_run(const struct process_options *options)
 {
     struct process process = {0};
-    char why[WHY_BYTES] = "";
     init(&process, options);
+    if (load_generation(&process, options->config) != 0) {
+        close_loaded(&process);
+        return EXIT_BAD_CONFIG;
+    }
     const struct config *config = process.generation->config;
     log_start(STDOUT_FILENO, log_format_of(config), config->log.level);
     log_thread_start(65536);
-
-    int err = start_all(&process, why);
-    if (err == 0) {
-        log_text(LOG_INFO, "started", "postern %s, %u cores, spool %s", options->version,
-                 process.core_count, config->spool.path);
-        tell_ready(&process);
-        run(&process);
-        drain(&process);
-    } else {
-        fprintf(stderr, "postern: %s\n", why);
-        drain_cores(&process);
-        while (cores_stopped(&process) < process.core_count)
-            (void)wait_signal(&process, ANSWER_TIMEOUT_MS);
-    }
-    close_all(&process);
-    if (err == 0) log_text(LOG_INFO, "stopped", "all work is on disk");
+    log_expired(process.generation);
+    int err = serve(&process);
+    close_loaded(&process);
     log_thread_stop();
     log_stop();
-    close(process.signal_fd);
-    close(process.event_fd);
     if (err == -ERR_LOCKED) return EXIT_SPOOL_OWNED;
     return err == 0 ? EXIT_SUCCESS : EXIT_FAULT;
 }

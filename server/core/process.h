@@ -13,5 +13,6 @@ struct process_options {
 };
 
 /* Runs until TERM, INT or a fault. Returns the exit code: 0, 1 (a fault), 73 (the spool belongs to
- * another process). Errors are told on standard error. */
+ * another process), 78 (certificates, keys or users that the configuration names are bad). Errors
+ * are told on standard error. */
 int process_run(const struct process_options *options);

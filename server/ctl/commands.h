@@ -8,4 +8,5 @@ int command_check(const struct invocation *call);
 int command_queue(const struct invocation *call);
 int command_reload(const struct invocation *call);
 int command_health(const struct invocation *call);
+int command_passwd(const struct invocation *call);
 int command_version(const struct invocation *call);

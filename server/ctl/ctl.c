@@ -70,6 +70,20 @@ static const struct command commands[] = {
      "\n"
      "Options:\n" ADMIN_HELP,
      BIT(OPTION_ADMIN) | BIT(OPTION_CONFIG), 0, command_health},
+    {"passwd", "makes a line for the users file of a listener",
+     "Examples:\n"
+     "  postern passwd alice >> /etc/postern/users\n"
+     "  postern passwd --cram-md5 alice@example.test < password.txt\n"
+     "\n"
+     "Reads the password from the terminal, twice, or one line of standard input. The secret is "
+     "for\n"
+     "SCRAM-SHA-256, PLAIN and LOGIN. docs/authentication.md has the file.\n"
+     "\n"
+     "Options:\n"
+     "  --cram-md5       a secret for CRAM-MD5 besides\n"
+     "  --crypt          a yescrypt hash, for PLAIN and LOGIN only, instead of the one for SCRAM\n"
+     "  --iterations N   of SCRAM-SHA-256, 4096 to 10000000; default: 16384\n",
+     BIT(OPTION_CRAM_MD5) | BIT(OPTION_CRYPT) | BIT(OPTION_ITERATIONS), 1, command_passwd},
     {"version", "prints the version",
      "Examples:\n"
      "  postern version\n"

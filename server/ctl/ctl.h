@@ -1,9 +1,10 @@
-/* ctl.h - the command line: postern run | check | queue | reload | health | version | help.
+/* ctl.h - the command line: postern run | check | queue | reload | health | passwd | version |
+ * help.
  *
- * ctl_main() parses the arguments and runs one command. All but `run` are clients: they read the
- * configuration or talk to the daemon's admin address. `run` loads the configuration and hands it
- * to a hook, so that nothing here knows the process. Standard output carries data, standard error
- * talk. docs/command-line.md has the commands and their JSON. */
+ * ctl_main() parses the arguments and runs one command. All but `run` and `passwd` are clients:
+ * they read the configuration or talk to the daemon's admin address. `run` loads the configuration
+ * and hands it to a hook, so that nothing here knows the process. Standard output carries data,
+ * standard error talk. docs/command-line.md has the commands and their JSON. */
 #pragma once
 
 #include "server/config/config.h"

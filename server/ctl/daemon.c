@@ -1,5 +1,6 @@
 /* daemon.c - the commands that are about one process: run, check, reload, health, version. */
 #include "ring/base/memory.h"
+#include "server/auth/credentials.h"
 #include "server/ctl/admin_client.h"
 #include "server/ctl/commands.h"
 #include "server/ctl/demo.h"
@@ -11,15 +12,37 @@
 
 #define READY_FD_MAX 65535
 
+/* Ends `problems`. */
+static void print_lines(struct config_problems *problems)
+{
+    for (size_t i = 0; i < problems->count; i++) {
+        fprintf(stderr, "%s\n", problems->lines[i]);
+    }
+    config_problems_free(problems);
+}
+
 /* Prints the problems, if any. */
 static int load(const struct invocation *call, const char *file, struct config **config_out)
 {
     struct config_problems problems;
     int err = config_load_with_flags(file, environ, call->flags, config_out, &problems);
-    for (size_t i = 0; i < problems.count; i++) {
-        fprintf(stderr, "%s\n", problems.lines[i]);
+    print_lines(&problems);
+    return err == 0 ? CTL_DONE : CTL_BAD_CONFIG;
+}
+
+/* Reads the certificates, keys and users that a listener names, as the start of the daemon does: it
+ * takes a certificate that has ended, and warns. */
+static int check_credentials(const struct config *config)
+{
+    struct config_problems problems = {0};
+    struct credentials *credentials;
+    int err = credentials_load(config, 1, NULL, &credentials, &problems);
+    print_lines(&problems);
+    for (size_t i = 0; err == 0 && i < config->listener_count; i++) {
+        const char *expired = credentials_expired(credentials, i);
+        if (expired != NULL) fprintf(stderr, "warning: %s\n", expired);
     }
-    config_problems_free(&problems);
+    credentials_destroy(credentials);
     return err == 0 ? CTL_DONE : CTL_BAD_CONFIG;
 }
 
@@ -65,6 +88,11 @@ int command_check(const struct invocation *call)
     struct config *config;
     int err = load(call, file, &config);
     if (err != 0) return err;
+    err = check_credentials(config);
+    if (err != 0) {
+        config_free(config);
+        return err;
+    }
     if (call->values[OPTION_SHOW] != NULL) {
         config_show(config, stdout);
     } else {

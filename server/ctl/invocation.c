@@ -13,8 +13,11 @@ static const struct {
 } options[OPTION_COUNT] = {
     [OPTION_ADMIN] = {"--admin", "URL or unix:PATH"},
     [OPTION_CONFIG] = {"--config", "FILE"},
+    [OPTION_CRAM_MD5] = {"--cram-md5", NULL},
+    [OPTION_CRYPT] = {"--crypt", NULL},
     [OPTION_DEMO] = {"--demo", "DIRECTORY"},
     [OPTION_HELP] = {"--help", NULL},
+    [OPTION_ITERATIONS] = {"--iterations", "N"},
     [OPTION_JSON] = {"--json", NULL},
     [OPTION_LIMIT] = {"--limit", "N"},
     [OPTION_READY_FD] = {"--ready-fd", "N"},

@@ -207,6 +207,24 @@ void attempt_result_rest(struct attempt *attempt, enum outcome outcome, struct s
     }
 }
 
+void attempt_bring_forward(struct attempt *attempt, uint32_t from, uint32_t to)
+{
+    ASSERT(to <= from && from < attempt->count);
+    uint32_t recipient = attempt->recipients[from];
+    uint8_t outcome = attempt->outcomes[from];
+    for (uint32_t at = from; at > to; at--) {
+        attempt->recipients[at] = attempt->recipients[at - 1];
+        attempt->outcomes[at] = attempt->outcomes[at - 1];
+    }
+    attempt->recipients[to] = recipient;
+    attempt->outcomes[to] = outcome;
+}
+
+void attempt_put_off_rest(struct attempt *attempt)
+{
+    if (attempt->undecided > 0) attempt->parcel->is_partial = true;
+}
+
 void attempt_end(struct attempt *attempt)
 {
     struct delivery *delivery = attempt->parcel->delivery;

@@ -54,6 +54,11 @@ void attempt_result(struct attempt *attempt, uint32_t at, enum outcome outcome, 
 /* The same for all that have none yet. */
 void attempt_result_rest(struct attempt *attempt, enum outcome outcome, struct slice reply,
                          const struct endpoint *host);
+/* Moves the recipient at `from` forward to `to`; those between move back by one. */
+void attempt_bring_forward(struct attempt *attempt, uint32_t from, uint32_t to);
+/* The recipients without a result are to be tried again at once, when this attempt and the others
+ * of the message have ended. */
+void attempt_put_off_rest(struct attempt *attempt);
 /* Ends it; the memory is gone for the caller. Nothing may use the message's bytes any more. */
 void attempt_end(struct attempt *attempt);
 

@@ -20,12 +20,12 @@ static const struct {
     [CLIENT_IDLE] = {"work", offsetof(struct config, delivery.per_destination.idle_ms),
                      AFTER(ENVELOPE)},
     [CLIENT_ENVELOPE] = {"the answer to MAIL or RCPT", TIMEOUT(command_ms),
-                         AFTER(ENVELOPE) | AFTER(DATA) | AFTER(RSET)},
+                         AFTER(ENVELOPE) | AFTER(DATA) | AFTER(BODY) | AFTER(RSET)},
     [CLIENT_DATA] = {"the answer to DATA", TIMEOUT(data_init_ms),
                      AFTER(BODY) | AFTER(EMPTY_DOT) | AFTER(RSET)},
     [CLIENT_BODY] = {"the message to be taken", TIMEOUT(data_block_ms), AFTER(BODY) | AFTER(DOT)},
-    [CLIENT_DOT] = {"the answer to the final dot (the message may arrive twice)",
-                    TIMEOUT(data_end_ms), AFTER(IDLE)},
+    [CLIENT_DOT] = {"the answer to the whole message (it may arrive twice)", TIMEOUT(data_end_ms),
+                    AFTER(IDLE) | AFTER(RSET)},
     [CLIENT_EMPTY_DOT] = {"the answer to an empty message", TIMEOUT(data_end_ms), AFTER(IDLE)},
     [CLIENT_RSET] = {"the answer to RSET", TIMEOUT(command_ms), AFTER(IDLE)},
     [CLIENT_CLOSING] = {"the end of the connection", 0, AFTER(CONNECT)},
@@ -173,7 +173,7 @@ void client_fail(struct client *c, struct slice reason)
     } else if (c->attempt != NULL && is_stale_reuse(c)) {
         c->is_stale = true;
     } else if (c->attempt != NULL) {
-        attempt_result_rest(c->attempt, OUTCOME_DEFERRED, reason, &c->host->endpoint);
+        client_settle_all(c, OUTCOME_DEFERRED, reason);
     }
     client_close(c);
 }
@@ -290,7 +290,7 @@ static void on_sent(struct conn *conn)
     if (c->state == CLIENT_CLOSING) return;
     if (c->is_sending) {
         client_body_on_sent(c);
-    } else if (c->state == CLIENT_ENVELOPE && c->attempt->undecided > 0) {
+    } else if (c->state == CLIENT_ENVELOPE && client_has_undecided(c)) {
         client_fill(c);
     }
 }
@@ -410,7 +410,10 @@ void client_rest(struct client *c)
         destination_host_works(destination, c->host);
     }
     uint64_t max = delivery->config->delivery.per_destination.messages_per_connection;
-    if (delivery->is_stopping || (max > 0 && c->message_count >= max)) {
+    uint64_t hop_max = c->offer.mail_max;
+    bool is_full =
+        (max > 0 && c->message_count >= max) || (hop_max > 0 && c->message_count >= hop_max);
+    if (delivery->is_stopping || is_full) {
         client_quit(c);
     } else {
         destination_client_rests(destination, c);

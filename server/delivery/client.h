@@ -1,10 +1,16 @@
-/* client.h - one connection to a next hop, speaking SMTP (RFC 5321, 2920, 1870, 6152).
+/* client.h - one connection to a next hop, speaking SMTP (RFC 5321, 2920, 1870, 6152, 3030, 3461,
+ * 6531, 9422).
  *
  *   CONNECT -> GREETING -> EHLO ------> IDLE -> ENVELOPE -> DATA -> BODY -> DOT -> IDLE
- *                            \-> HELO ---^        |  |        \                     ^
- *                                                 |  +-> RSET ----------------------+
- *                                                 +-----> EMPTY_DOT ----------------+
+ *                            \-> HELO ---^        |  |       |      ^       |
+ *                                                 |  +-BDAT--|------+       | BDAT refused
+ *                                                 |          |              v
+ *                                                 +----------+-----------> RSET ------> IDLE
+ *                                                            +-----------> EMPTY_DOT -> IDLE
  *   any -> CLOSING
+ *
+ * A transaction takes as many of the attempt's recipients as the next hop's LIMITS allow, the first
+ * ones; the others are put off to another attempt.
  *
  * Before IDLE a failure is the host's, and the next host is tried with the same client. After it, a
  * failure is that of the attempt: its recipients are deferred. Nothing is sent again to another
@@ -15,12 +21,14 @@
 #include "ring/timer.h"
 #include "server/delivery/client_reply.h"
 #include "server/delivery/client_script.h"
+#include "server/delivery/stuff.h"
 #include "store/queue.h"
 
 /* One transaction, or one set-up, takes no longer, however slowly the peer drips its replies. */
 #define CLIENT_TRANSACTION_MS_MAX (2ull * 3600 * 1000)
 
 struct attempt;
+struct client_stuffing;
 struct destination;
 struct host;
 struct delivery_route_counters;
@@ -34,7 +42,7 @@ enum client_state {
     CLIENT_ENVELOPE, /* MAIL, RCPT and DATA are written and answered */
     CLIENT_DATA,     /* only the answer to DATA is missing */
     CLIENT_BODY,
-    CLIENT_DOT,       /* the last piece is on its way, or sent */
+    CLIENT_DOT,       /* the last piece, and with DATA the dot, is on its way, or sent */
     CLIENT_EMPTY_DOT, /* a 354 without recipients: the empty message (RFC 2920 3.1) */
     CLIENT_RSET,
     CLIENT_CLOSING,
@@ -56,8 +64,10 @@ struct client {
     struct client_script script;
     struct body_reader body;
     struct iovec pieces[2];
+    struct client_stuffing *stuffing; /* of HANDOVER_STUFF, while the body is open; else NULL */
     uint64_t body_sent, opened_ns, deadline_ns;
     uint32_t message_count; /* transactions that ended in order on this connection */
+    uint32_t put_off_count; /* recipients of the attempt that this transaction leaves undecided */
     uint8_t state;          /* enum client_state */
     bool is_spare;          /* IDLE, with the short time of client_rest_shortly() */
     bool is_set_up;         /* was once IDLE */
@@ -70,6 +80,7 @@ struct client {
     bool is_finishing;    /* the final reply is handled; the body is not released yet */
     bool tries_next_host; /* when CLOSING is over */
     bool is_probe;        /* it is to prove that its host works */
+    bool needs_reset;     /* the chunk was refused: RSET before anything else */
     bool is_desynced;     /* an answer came to which there was no command */
     bool is_stale;        /* the attempt is served again when CLOSING is over */
 };

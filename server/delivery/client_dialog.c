@@ -69,31 +69,12 @@ void client_fill(struct client *c)
     if (out.len > 0) client_say(c, buf_slice(&out));
 }
 
-/* What can be known without asking the next hop. True when that settles the attempt. */
-static bool is_over_at_once(struct client *c, struct attempt *attempt)
-{
-    const struct message *message = attempt_message(attempt);
-    if (c->offer.size_max > 0 && message->body_bytes > c->offer.size_max) {
-        char text[MESSAGE_REPLY_BYTES_MAX];
-        struct buf reason = {text, 0, sizeof(text), false};
-        buf_append_format(&reason, "5.3.4 the next hop takes no more than %llu bytes",
-                          (unsigned long long)c->offer.size_max);
-        attempt_result_rest(attempt, OUTCOME_FAILED, buf_slice(&reason), &c->host->endpoint);
-        return true;
-    }
-    if (message->envelope.form != BODY_DATA) {
-        attempt_result_rest(attempt, OUTCOME_DEFERRED,
-                            SLICE("4.3.3 the message is not kept in a form that can be sent"),
-                            NULL);
-        return true;
-    }
-    return false;
-}
-
 void client_begin(struct client *c, struct attempt *attempt)
 {
     ASSERT(c->state == CLIENT_IDLE && c->attempt == NULL);
-    if (is_over_at_once(c, attempt)) {
+    struct handover handover;
+    uint32_t chosen = client_choose(c, attempt, &handover);
+    if (chosen == 0) {
         attempt_end(attempt);
         return;
     }
@@ -101,21 +82,21 @@ void client_begin(struct client *c, struct attempt *attempt)
     c->attempt = attempt;
     c->deadline_ns =
         loop_now_ns(c->destination->delivery->loop) + CLIENT_TRANSACTION_MS_MAX * NS_PER_MS;
-    client_script_init(&c->script, attempt_message(attempt), attempt->recipients, attempt->count,
-                       &c->offer);
+    client_script_init(&c->script, attempt_message(attempt), attempt->recipients, chosen, &c->offer,
+                       &handover);
     client_go(c, CLIENT_ENVELOPE);
     client_fill(c);
 }
 
 /* The transaction came to no final dot: what the server holds of it is dropped. */
-static void reset_transaction(struct client *c)
+void client_reset(struct client *c)
 {
     struct attempt *attempt = c->attempt;
-    ASSERT(attempt->undecided == 0);
+    ASSERT(!client_has_undecided(c));
     c->attempt = NULL;
     client_go(c, CLIENT_RSET);
     client_say(c, SLICE("RSET\r\n"));
-    attempt_end(attempt);
+    client_end_attempt(c, attempt);
 }
 
 static void mail_on_reply(struct client *c, unsigned code)
@@ -123,8 +104,7 @@ static void mail_on_reply(struct client *c, unsigned code)
     if (code / 100 == 3) {
         fail_protocol(c);
     } else if (code / 100 != 2) {
-        attempt_result_rest(c->attempt, outcome_of(code), client_reply_text(&c->reply),
-                            &c->host->endpoint);
+        client_settle_all(c, outcome_of(code), client_reply_text(&c->reply));
     }
 }
 
@@ -153,11 +133,10 @@ static void data_on_reply(struct client *c, unsigned code)
         c->attempt = NULL;
         client_go(c, CLIENT_EMPTY_DOT);
         client_say(c, SLICE(".\r\n"));
-        attempt_end(attempt);
+        client_end_attempt(c, attempt);
     } else if (code / 100 == 4 || code / 100 == 5) {
-        attempt_result_rest(c->attempt, outcome_of(code), client_reply_text(&c->reply),
-                            &c->host->endpoint);
-        reset_transaction(c);
+        client_settle_chosen(c, outcome_of(code), client_reply_text(&c->reply));
+        client_reset(c);
     } else {
         fail_protocol(c);
     }
@@ -182,11 +161,13 @@ static void envelope_on_reply(struct client *c, unsigned code)
     if (c->state == CLIENT_CLOSING) return;
 
     /* With MAIL refused, only what was already sent is still answered. */
-    bool is_refused = c->attempt->undecided == 0;
+    bool is_refused = !client_has_undecided(c);
     if (!is_refused) client_fill(c);
     if (c->state == CLIENT_CLOSING) return;
     if (is_refused && c->script.answered == c->script.sent) {
-        reset_transaction(c);
+        client_reset(c);
+    } else if (client_script_waits_for_chunk(&c->script)) {
+        client_body_start(c);
     } else if (client_script_waits_for_data(&c->script)) {
         client_go(c, CLIENT_DATA);
     } else {
@@ -221,7 +202,9 @@ static void dot_on_reply(struct client *c, unsigned code)
     }
     enum outcome outcome = code / 100 == 2 ? OUTCOME_DELIVERED : outcome_of(code);
     if (outcome == OUTCOME_DELIVERED) count_delivered(c);
-    attempt_result_rest(c->attempt, outcome, client_reply_text(&c->reply), &c->host->endpoint);
+    client_settle_chosen(c, outcome, client_reply_text(&c->reply));
+    /* After a refused chunk the transaction is still open at the server (RFC 3030 section 2). */
+    c->needs_reset = c->script.handover.form == HANDOVER_CHUNK && outcome != OUTCOME_DELIVERED;
     client_finish_transaction(c);
 }
 

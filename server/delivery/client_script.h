@@ -4,26 +4,16 @@
  * `sent` runs ahead to DATA, which ends the group; without, by one. Pure: it writes into a buffer.
  *
  *     MAIL  RCPT ... RCPT  DATA
- *           ^ answered     ^ sent */
+ *           ^ answered     ^ sent
+ *
+ * A message that goes by BDAT has no DATA: its chunk follows when a recipient is known to be taken,
+ * since it would be sent for nothing otherwise. */
 #pragma once
 
 #include "ring/base/buf.h"
+#include "server/delivery/client_offer.h"
+#include "server/delivery/handover.h"
 #include "store/message.h"
-
-enum client_extension {
-    OFFER_PIPELINING = BIT(0),
-    OFFER_8BITMIME = BIT(1),
-    OFFER_SIZE = BIT(2),
-};
-
-/* What the next hop offered in its answer to EHLO. */
-struct client_offer {
-    uint32_t extensions; /* BITs of enum client_extension */
-    uint64_t size_max;   /* 0: none was named */
-};
-
-/* Notes one line of the answer to EHLO, without its code; unknown keywords are passed over. */
-void client_offer_read(struct client_offer *offer, struct slice line);
 
 enum script_command { SCRIPT_MAIL, SCRIPT_RCPT, SCRIPT_DATA };
 
@@ -34,13 +24,14 @@ struct client_script {
     uint32_t recipient_count;
     uint32_t accepted_count; /* recipients that were accepted; the client counts */
     uint32_t sent, answered;
-    struct client_offer offer;
+    uint32_t extensions; /* BITs of enum client_extension */
+    struct handover handover;
 };
 
 /* Borrows what it names until the transaction is over. */
 void client_script_init(struct client_script *script, const struct message *message,
                         const uint32_t *recipients, uint32_t recipient_count,
-                        const struct client_offer *offer);
+                        const struct client_offer *offer, const struct handover *handover);
 /* Which command stands at `at`; *recipient_out is for RCPT the position in `recipients`. */
 enum script_command client_script_command(const struct client_script *script, uint32_t at,
                                           uint32_t *recipient_out);
@@ -48,9 +39,12 @@ enum script_command client_script_command(const struct client_script *script, ui
 void client_script_fill(struct client_script *script, struct buf *out);
 /* True when every reply that will come has come. */
 bool client_script_is_answered(const struct client_script *script);
+/* True when the chunk of BDAT is next. */
+bool client_script_waits_for_chunk(const struct client_script *script);
 /* True when the answer to DATA is the next one. */
 bool client_script_waits_for_data(const struct client_script *script);
 
-/* True when `address` can stand between angle brackets: no control byte, no byte above 126. What
- * came in by SMTP always can; a record may hold anything (RFC 5321 2.3.8, 4.1.2). */
-bool client_address_is_clean(struct slice address);
+/* True when `address` can stand between angle brackets: no control byte, and UTF-8 above 127 at
+ * most when `is_utf8`, else none. What came in by SMTP always can; a record may hold anything (RFC
+ * 5321 2.3.8, 4.1.2; RFC 6531 3.3). */
+bool client_address_is_clean(struct slice address, bool is_utf8);

@@ -6,7 +6,7 @@
 #include "server/delivery/delivery.h"
 
 #include "ring/base/clock.h"
-#include "server/delivery/client.h"
+#include "server/delivery/client_internal.h"
 #include "server/delivery/delivery_internal.h"
 #include "server/delivery/destination.h"
 #include "server/delivery/parcel.h"
@@ -17,6 +17,7 @@
 #define PARCELS_A_CHUNK 64
 #define ATTEMPTS_A_CHUNK 32
 #define CLIENTS_A_CHUNK 16
+#define STUFFINGS_A_CHUNK 4
 
 /* --- routes --- */
 
@@ -49,9 +50,10 @@ static void make_routes(struct delivery *delivery)
     }
 }
 
-const struct route *delivery_find_route(const struct delivery *delivery, struct slice address)
+const struct route *delivery_find_route(const struct delivery *delivery, struct slice address,
+                                        bool is_authenticated)
 {
-    const struct config_route *found = routing_find(delivery->routing, address);
+    const struct config_route *found = routing_find(delivery->routing, address, is_authenticated);
     if (found == NULL) return NULL;
     size_t at = (size_t)(found - delivery->config->routes);
     ASSERT(at < delivery->config->route_count);
@@ -91,6 +93,8 @@ struct delivery *delivery_create(const struct delivery_options *options)
     slab_init(&delivery->parcels, sizeof(struct parcel), PARCELS_A_CHUNK, DELIVERY_MESSAGES_MAX);
     slab_init(&delivery->attempts, sizeof(struct attempt), ATTEMPTS_A_CHUNK, DELIVERY_ATTEMPTS_MAX);
     slab_init(&delivery->clients, sizeof(struct client), CLIENTS_A_CHUNK, DELIVERY_CLIENTS_MAX);
+    slab_init(&delivery->stuffings, sizeof(struct client_stuffing), STUFFINGS_A_CHUNK,
+              DELIVERY_CLIENTS_MAX);
     schedule_init(&delivery->schedule, delivery);
     maildirs_init(&delivery->maildirs, delivery);
     timer_init(&delivery->grace_timer, on_grace_over);
@@ -209,6 +213,7 @@ void delivery_destroy(struct delivery *delivery)
     slab_finish(&delivery->parcels);
     slab_finish(&delivery->attempts);
     slab_finish(&delivery->clients);
+    slab_finish(&delivery->stuffings);
     maildirs_finish(&delivery->maildirs);
     conn_host_finish(&delivery->conns);
     map_finish(&delivery->destinations);

@@ -43,7 +43,7 @@ struct delivery {
     struct route *routes; /* config->route_count of them, in the same order */
     struct map destinations;
     struct list destination_list;
-    struct slab parcels, attempts, clients;
+    struct slab parcels, attempts, clients, stuffings;
     uint32_t client_count;
     struct schedule schedule;
     struct maildirs maildirs;
@@ -58,7 +58,9 @@ struct delivery {
     struct delivery_counters counters;
 };
 
-/* The route a recipient takes now, or NULL. */
-const struct route *delivery_find_route(const struct delivery *delivery, struct slice address);
+/* The route a recipient takes now, or NULL. `is_authenticated`: the message came from a client that
+ * had authenticated itself. */
+const struct route *delivery_find_route(const struct delivery *delivery, struct slice address,
+                                        bool is_authenticated);
 /* Looks whether a stop is complete; called whenever something has ended. */
 void delivery_check_stopped(struct delivery *delivery);

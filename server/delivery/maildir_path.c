@@ -1,6 +1,9 @@
 /* maildir_path.c - expands path templates with parts of addresses, made safe. */
 #include "server/delivery/maildir_path.h"
 
+#include "server/smtp/address.h"
+#include "server/smtp/idna.h"
+#include "server/smtp/utf8.h"
 #include "store/message.h"
 
 #define COMPONENT_BYTES_MAX 255 /* NAME_MAX of every file system that holds mail */
@@ -45,6 +48,14 @@ static void split_address(struct slice address, const char *hostname, struct sli
     *domain_out = slice_from(address, local_out->len + 1);
 }
 
+static bool append_domain(struct buf *out, struct slice domain)
+{
+    char bytes[DOMAIN_BYTES_MAX];
+    struct buf labels = {bytes, 0, sizeof(bytes), false};
+    if (utf8_is_needed(domain) && idna_to_ascii(domain, &labels)) domain = buf_slice(&labels);
+    return append_part(out, domain, false);
+}
+
 static bool append_local(struct buf *out, struct slice local)
 {
     bool is_quoted = local.len >= 2 && local.data[0] == '"' && local.data[local.len - 1] == '"';
@@ -71,7 +82,7 @@ bool maildir_path_expand(const char *template, struct slice address, const char 
     size_t start = out->len;
     while (rest.len > 0) {
         if (slice_starts_with_nocase(rest, SLICE("{domain}"))) {
-            if (!append_part(out, domain, false)) return false;
+            if (!append_domain(out, domain)) return false;
             rest = slice_from(rest, strlen("{domain}"));
         } else if (slice_starts_with_nocase(rest, SLICE("{local}"))) {
             if (!append_local(out, local)) return false;

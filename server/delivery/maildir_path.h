@@ -3,8 +3,9 @@
  * The template comes from the administrator, the address from a peer. Of the address only bytes
  * that mean nothing to a file system are taken as they are; all others, and a dot in front, are
  * percent-encoded, so that no address can name a file outside of its place and no two addresses
- * share one. Both parts are taken in lower case, and the local part without its quotes
- * ("joe"@x and joe@x are one mailbox, RFC 5321 4.1.2). */
+ * share one. ASCII letters of both parts are taken in lower case, the local part without its quotes
+ * ("joe"@x and joe@x are one mailbox, RFC 5321 4.1.2), and a domain in UTF-8 as its A-labels, which
+ * name the same domain (RFC 5890 2.3.2.5). */
 #pragma once
 
 #include "ring/base/buf.h"

@@ -173,10 +173,18 @@ static bool needs_attempt(struct parcel *parcel, uint32_t recipient, const struc
     case ACTION_SMTP:
         break;
     }
-    if (!client_address_is_clean(envelope->sender) ||
-        !client_address_is_clean(envelope->recipients[recipient].address)) {
+    bool is_utf8 = envelope->is_utf8;
+    if (!client_address_is_clean(envelope->sender, is_utf8) ||
+        !client_address_is_clean(envelope->recipients[recipient].address, is_utf8)) {
         attempt_result_at_once(parcel, recipient, route, OUTCOME_FAILED,
                                SLICE("5.1.3 an address holds bytes that cannot be sent"));
+        return false;
+    }
+    /* Next hops are spoken to in the clear: none can take this duty over (RFC 8689 section 5). */
+    if (envelope->requires_tls) {
+        attempt_result_at_once(parcel, recipient, route, OUTCOME_FAILED,
+                               SLICE("5.7.30 the sender demands TLS all the way (REQUIRETLS), and "
+                                     "the next hop is reached without it"));
         return false;
     }
     return true;
@@ -184,8 +192,9 @@ static bool needs_attempt(struct parcel *parcel, uint32_t recipient, const struc
 
 static void place_recipient(struct parcel *parcel, uint32_t recipient)
 {
-    struct slice address = parcel->message->envelope.recipients[recipient].address;
-    const struct route *route = delivery_find_route(parcel->delivery, address);
+    const struct envelope *envelope = &parcel->message->envelope;
+    const struct route *route = delivery_find_route(
+        parcel->delivery, envelope->recipients[recipient].address, envelope->user.len > 0);
     if (!needs_attempt(parcel, recipient, route)) return;
     struct attempt *attempt = find_attempt(parcel, route);
     if (attempt != NULL) {

@@ -25,7 +25,7 @@ struct parcel {
     uint64_t due_ms;         /* what is due until then is tried */
     uint32_t running;        /* attempts, and one more while a round is being made */
     bool is_first_used;
-    bool is_partial;  /* the round had no place for every recipient that is due */
+    bool is_partial;  /* the round had no place, or no result, for every recipient that is due */
     bool is_changed;  /* recipients have results that are not written */
     bool has_changed; /* ever since the message was taken */
     bool is_writing;  /* queue_update() runs */

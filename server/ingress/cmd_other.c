@@ -21,7 +21,7 @@ static void cmd_quit(struct session *s, const struct command *command)
     session_reply(s, REPLY_BYE);
     session_drop_transaction(s);
     session_go(s, SESSION_CLOSING);
-    timer_arm(s->conn.host->loop, &s->timer, SESSION_CLOSING_MS);
+    session_arm(s, SESSION_CLOSING_MS);
     conn_finish(&s->conn);
 }
 
@@ -44,9 +44,6 @@ void cmd_other(struct session *s, const struct command *command)
         session_reply(s, REPLY_HELP);
         return;
     case VERB_EXPN:
-    case VERB_BDAT:
-    case VERB_STARTTLS:
-    case VERB_AUTH:
         session_reply(s, REPLY_NOT_IMPLEMENTED);
         return;
     case VERB_HTTP:

@@ -82,8 +82,9 @@ static void refuse(struct ingress_listener *listener, int socket, enum reply_id 
     loop_send(refusal->loop, socket, line.data, line.len, &refusal->send_op);
 }
 
-/* Counts the connection against the listener's and the client's limit. */
-static bool let_in(struct ingress_listener *listener, const struct endpoint *peer,
+/* Counts the connection against the listener's and, unless who it is is still to be said, the
+ * client's limit. */
+static bool let_in(struct ingress_listener *listener, const struct endpoint *peer, bool has_proxy,
                    enum reply_id *refusal_out)
 {
     struct ingress *ingress = listener->ingress;
@@ -95,8 +96,8 @@ static bool let_in(struct ingress_listener *listener, const struct endpoint *pee
         *refusal_out = REPLY_TOO_MANY_CONNECTIONS;
         return false;
     }
-    if (!clients_enter(ingress->options.shared->clients, peer,
-                       config->limits.connections_per_client)) {
+    if (!has_proxy && !clients_enter(ingress->options.shared->clients, peer,
+                                     config->limits.connections_per_client)) {
         __atomic_fetch_sub(open, 1, __ATOMIC_RELAXED);
         counter_add(&listener->counters.refused_client, 1);
         *refusal_out = REPLY_TOO_MANY_FROM_CLIENT;
@@ -105,27 +106,53 @@ static bool let_in(struct ingress_listener *listener, const struct endpoint *pee
     return true;
 }
 
-static void leave(struct ingress_listener *listener, const struct endpoint *peer)
+static void leave(struct ingress_listener *listener, const struct endpoint *peer, bool has_proxy)
 {
     const struct ingress_shared *shared = listener->ingress->options.shared;
     __atomic_fetch_sub(&shared->listener_connections[listener->index], 1, __ATOMIC_RELAXED);
-    clients_leave(shared->clients, peer);
+    if (!has_proxy) clients_leave(shared->clients, peer);
+}
+
+/* A listener for proxies talks to nobody else; guessing would let clients claim any address. */
+static void turn_away(struct ingress_listener *listener, int socket, const struct endpoint *peer)
+{
+    struct ingress *ingress = listener->ingress;
+    counter_add(&listener->counters.proxy_refused, 1);
+    if (log_begin(LOG_INFO, "proxy_refused")) {
+        char text[ENDPOINT_TEXT_MAX];
+        struct buf name = {text, 0, sizeof(text), false};
+        endpoint_write(peer, &name);
+        log_str("listener", ingress->options.config->listeners[listener->index].name);
+        log_slice("peer", buf_slice(&name));
+        log_str("reason", "the peer is not in proxy_protocol.from");
+        log_end();
+    }
+    loop_close(ingress->options.loop, socket, NULL);
 }
 
 static void on_accepted(void *owner, int socket, const struct endpoint *peer)
 {
     struct ingress_listener *listener = owner;
     struct ingress *ingress = listener->ingress;
+    const struct config_listener *config = &ingress->options.config->listeners[listener->index];
     enum reply_id refusal = REPLY_SHUTTING_DOWN;
-    if (ingress->is_draining || !let_in(listener, peer, &refusal)) {
-        refuse(listener, socket, refusal);
+    bool is_refused = false;
+    bool has_proxy = proxy_is_expected(config, peer, &is_refused);
+    if (is_refused) {
+        turn_away(listener, socket, peer);
         return;
     }
-    bool has_room = ingress->session_count < ingress->options.session_count_max;
-    if (has_room && session_start(ingress, listener, socket, peer)) return;
-    counter_add(&listener->counters.refused_resources, 1);
-    leave(listener, peer);
-    refuse(listener, socket, REPLY_NO_RESOURCES);
+    if (!ingress->is_draining && let_in(listener, peer, has_proxy, &refusal)) {
+        bool has_room = ingress->session_count < ingress->options.session_count_max;
+        if (has_room && session_start(ingress, listener, socket, peer, has_proxy)) return;
+        counter_add(&listener->counters.refused_resources, 1);
+        leave(listener, peer, has_proxy);
+        refusal = REPLY_NO_RESOURCES;
+    }
+    if (config->tls.mode == LISTENER_TLS_IMPLICIT)
+        loop_close(ingress->options.loop, socket, NULL); /* what is said in clear is not heard */
+    else
+        refuse(listener, socket, refusal);
 }
 
 int ingress_listen(struct ingress *ingress, struct endpoint *addresses,
@@ -151,11 +178,12 @@ int ingress_listen(struct ingress *ingress, struct endpoint *addresses,
 }
 
 void ingress_reconfigure(struct ingress *ingress, const struct config *config,
-                         const struct routing *routing)
+                         const struct routing *routing, const struct ingress_security *security)
 {
     ASSERT(config->listener_count == ingress->listener_count);
     ingress->options.config = config;
     ingress->options.routing = routing;
+    ingress->options.security = security;
 }
 
 void ingress_drain(struct ingress *ingress, uint64_t timeout_ms, void (*drained)(void *owner))

@@ -22,14 +22,38 @@ enum reply_to {
 };
 
 /* The codes that replies can have; others (of `reject` routes) are counted by their first digit. */
-enum { REPLY_CODE_COUNT = 27 };
+enum { REPLY_CODE_COUNT = 31 };
 extern const uint16_t ingress_codes[REPLY_CODE_COUNT];
 unsigned ingress_code_index(unsigned code);
+
+enum ingress_tls_version {
+    INGRESS_TLS_UNKNOWN,
+    INGRESS_TLS_1_2,
+    INGRESS_TLS_1_3,
+    INGRESS_TLS_VERSION_COUNT
+};
+enum ingress_tls_result {
+    INGRESS_TLS_FULL,
+    INGRESS_TLS_RESUMED,
+    INGRESS_TLS_FAILED,
+    INGRESS_TLS_RESULT_COUNT
+};
+enum ingress_auth_result {
+    INGRESS_AUTH_OK,
+    INGRESS_AUTH_FAILED,
+    INGRESS_AUTH_THROTTLED,
+    INGRESS_AUTH_ERROR,
+    INGRESS_AUTH_RESULT_COUNT
+};
 
 struct ingress_listener_counters {
     struct counter connections; /* open now */
     struct counter accepted, refused_full, refused_client, refused_resources;
     struct counter messages, message_bytes;
+    struct counter probes;        /* connections of a proxy's own */
+    struct counter proxy_refused; /* no header, a bad one, or from a peer that is not listed */
+    struct counter handshakes[INGRESS_TLS_VERSION_COUNT][INGRESS_TLS_RESULT_COUNT];
+    struct counter auth[INGRESS_AUTH_RESULT_COUNT];
     struct counter replies[REPLY_TO_COUNT][REPLY_CODE_COUNT];
     struct counter rejections[REPLY_COUNT]; /* by reason: replies of 4yz and 5yz */
     struct counter rejections_by_route;
@@ -39,6 +63,15 @@ struct ingress_listener_counters {
 struct ingress_shared {
     struct clients *clients;
     uint64_t *listener_connections; /* atomic, one a listener: open on all cores */
+    uint64_t *listener_handshakes;  /* the same of TLS handshakes under way */
+    struct auth_verifier *verifier; /* NULL: no listener has AUTH */
+    struct auth_throttle *throttle;
+};
+
+/* What a listener's configuration names and this core uses: made before it is put in force. */
+struct ingress_security {
+    struct tls_context *tls;   /* this core's own; NULL: no TLS */
+    const struct users *users; /* of all cores; NULL: no AUTH */
 };
 
 struct ingress_options {
@@ -46,6 +79,7 @@ struct ingress_options {
     struct queue *queue;
     const struct config *config; /* replaced by ingress_reconfigure() */
     const struct routing *routing;
+    const struct ingress_security *security; /* one a listener; replaced in the same way */
     const struct ingress_shared *shared;
     unsigned core_index, core_count;
     uint32_t session_count_max; /* on this core; more are told 421 4.3.0 */
@@ -62,7 +96,7 @@ struct ingress *ingress_create(const struct ingress_options *options);
 MUST_USE int ingress_listen(struct ingress *ingress, struct endpoint *addresses,
                             const struct endpoint **failed_out);
 void ingress_reconfigure(struct ingress *ingress, const struct config *config,
-                         const struct routing *routing);
+                         const struct routing *routing, const struct ingress_security *security);
 /* Closes the listeners; tells sessions that are not inside a message 421 4.3.2; lets open messages
  * end, for `timeout_ms`. drained(owner) runs when no session is left. */
 void ingress_drain(struct ingress *ingress, uint64_t timeout_ms, void (*drained)(void *owner));

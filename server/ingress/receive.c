@@ -1,15 +1,32 @@
-/* receive.c - the data of a message: from the connection into the blocks of the queue.
+/* receive.c - the content of a message on its way into the queue, whichever way it comes.
  *
- * The bytes are scanned where they are and kept as they came. Small messages are copied once, into
- * the put's block; past WINDOW_AFTER_BYTES the kernel receives straight into the blocks. A message
- * that is refused on the way is read on to its true end in constant memory and then answered, so
- * that nothing of it can be taken for a command. */
-#include "server/ingress/session.h"
+ * The happy path: receive_begin(), then bytes into the put's blocks (receive_data.c,
+ * receive_chunk.c), receive_end() with the envelope, and the queue's answer becomes the reply. A
+ * message that is refused on the way loses its put at once; its rest is read in constant memory. */
+#include "server/ingress/receive.h"
+#include "server/ingress/forwarded.h"
 
-#define WINDOW_AFTER_BYTES 8192 /* the first block is copied: what is at hand already comes so */
-#define WINDOW_BYTES_MIN 16384
+#include "server/ingress/trace.h"
+#include "server/smtp/raw.h"
 
-/* --- the end of the data --- */
+/* --- the beginning --- */
+
+enum reply_id receive_begin(struct session *s, uint64_t size_hint)
+{
+    struct transaction *txn = s->txn;
+    ASSERT(txn->put == NULL);
+    int err = queue_put_begin(s->ingress->options.queue, size_hint, &txn->put);
+    if (err != 0) return err == -ERR_FAILED_SYNC ? REPLY_STORE_FAILED : REPLY_STORAGE_FULL;
+    const struct config_listener *config = session_config(s);
+    trace_write(s);
+    bool is_binary = txn->params.body == BODY_TYPE_BINARYMIME;
+    txn->is_normalizing = config->bare_newline == NEWLINE_NORMALIZE && !is_binary;
+    header_init(&txn->header);
+    txn->header.wants_fields = config->service == SERVICE_SUBMISSION;
+    return REPLY_NONE;
+}
+
+/* --- the end of the content --- */
 
 static void finish_refused(struct session *s)
 {
@@ -21,55 +38,71 @@ static void finish_refused(struct session *s)
     session_drop_transaction(s);
 }
 
-static void end_of_data(struct session *s)
+/* `client` is what the client's address is written to. */
+static struct envelope envelope_of(struct session *s, struct buf *client)
+{
+    const struct transaction *txn = s->txn;
+    const struct mail_params *params = &txn->params;
+    endpoint_write_address(&s->peer, client);
+    bool is_binary = params->body == BODY_TYPE_BINARYMIME && txn->scanner.faults != 0;
+    return (struct envelope){
+        .sender = txn->sender,
+        .helo = forwarded_helo(s),
+        .client = buf_slice(client),
+        .listener = slice_of_cstr(session_config(s)->name),
+        .received_ms = loop_wall_ms(s->conn.host->loop),
+        .trace_bytes = txn->trace_bytes,
+        .form = txn->is_chunked ? BODY_RAW : BODY_DATA,
+        .user = s->user != NULL ? slice_of_cstr(s->user) : (struct slice){0},
+        .envid = params->envid,
+        .ret = (enum dsn_return)params->ret,
+        .is_8bit = txn->scanner.has_8bit,
+        .is_binary = is_binary,
+        .is_utf8 = params->is_utf8,
+        .has_utf8_header = txn->header.has_8bit,
+        .requires_tls = params->requires_tls,
+        .recipients = txn->recipients,
+        .recipient_count = txn->recipient_count,
+    };
+}
+
+void receive_end(struct session *s, size_t mark_bytes)
 {
     struct transaction *txn = s->txn;
-    struct loop *loop = s->conn.host->loop;
     s->reply_to = REPLY_TO_END_OF_DATA;
-    txn->data_ended_ns = loop_now_ns(loop);
+    txn->data_ended_ns = loop_now_ns(s->conn.host->loop);
     ASSERT((txn->put == NULL) == (txn->refusal != REPLY_NONE));
     if (txn->refusal != REPLY_NONE) {
         finish_refused(s);
         return;
     }
-    char client[ENDPOINT_TEXT_MAX];
-    struct buf text = {client, 0, sizeof(client), false};
-    endpoint_write_address(&s->peer, &text);
-    const struct envelope envelope = {
-        .sender = txn->sender,
-        .helo = slice_of_cstr(s->helo),
-        .client = buf_slice(&text),
-        .listener = slice_of_cstr(session_config(s)->name),
-        .received_ms = loop_wall_ms(loop),
-        .trace_bytes = txn->trace_bytes,
-        .form = BODY_DATA,
-        .is_8bit = txn->params.is_8bit || txn->scanner.has_8bit,
-        .recipients = txn->recipients,
-        .recipient_count = txn->recipient_count,
-    };
-    ASSERT(txn->body_bytes >= txn->trace_bytes + 3); /* the final ".CRLF" is part of it */
+    char text[ENDPOINT_TEXT_MAX];
+    struct buf client = {text, 0, sizeof(text), false};
+    const struct envelope envelope = envelope_of(s, &client);
+    ASSERT(txn->body_bytes >= txn->trace_bytes + mark_bytes);
     s->is_in_store = true;
     session_go(s, SESSION_COMMIT);
-    queue_put_finish(txn->put, txn->body_bytes - 3, &envelope, &s->store_op);
+    queue_put_finish(txn->put, txn->body_bytes - mark_bytes, &envelope, &s->store_op);
 }
 
 /* --- while it streams by --- */
 
-static enum reply_id find_fault(const struct session *s)
+enum reply_id receive_fault(const struct session *s)
 {
     const struct transaction *txn = s->txn;
     const struct config_listener *config = session_config(s);
-    uint8_t newlines = DATA_BARE_CR | DATA_BARE_LF;
-    if (txn->scanner.faults & DATA_NUL) return REPLY_NUL_IN_MESSAGE;
-    if (!txn->is_normalizing && (txn->scanner.faults & newlines) != 0) return REPLY_BARE_NEWLINE;
+    uint8_t newlines = DATA_BARE_CR | DATA_BARE_LF, faults = txn->scanner.faults;
+    uint64_t mark_bytes = txn->is_chunked ? 0 : DATA_MARK_BYTES;
+    if (txn->params.body == BODY_TYPE_BINARYMIME) faults = 0; /* it may hold whatever it likes */
+    if (faults & DATA_NUL) return REPLY_NUL_IN_MESSAGE;
+    if (!txn->is_normalizing && (faults & newlines) != 0) return REPLY_BARE_NEWLINE;
     if (txn->header.received_count >= HEADER_RECEIVED_MAX) return REPLY_TOO_MANY_HOPS;
     if (txn->header.bytes > HEADER_BYTES_MAX) return REPLY_HEADER_TOO_BIG;
-    if (txn->scanner.bytes > config->limits.message_size + 3) return REPLY_TOO_BIG;
+    if (txn->scanner.bytes > config->limits.message_size + mark_bytes) return REPLY_TOO_BIG;
     return REPLY_NONE;
 }
 
-/* From here on the rest of the message is only read to its end. */
-static void refuse(struct session *s, enum reply_id id)
+void receive_refuse(struct session *s, enum reply_id id)
 {
     struct transaction *txn = s->txn;
     ASSERT(txn->window == NULL);
@@ -78,154 +111,90 @@ static void refuse(struct session *s, enum reply_id id)
     txn->put = NULL;
 }
 
-/* `bytes` have been looked at and stand in the put's memory. */
-static void after_scan(struct session *s, size_t bytes, enum data_status status)
+void receive_check(struct session *s)
 {
-    struct transaction *txn = s->txn;
-    queue_put_advance(txn->put, bytes);
-    txn->body_bytes += bytes;
-    enum reply_id fault = find_fault(s);
-    if (fault != REPLY_NONE) refuse(s, fault);
-    if (status == DATA_END) end_of_data(s);
+    enum reply_id fault = receive_fault(s);
+    if (fault != REPLY_NONE) receive_refuse(s, fault);
 }
 
-static void wait_for_space(struct session *s)
+void receive_advance(struct transaction *txn, size_t bytes)
+{
+    queue_put_advance(txn->put, bytes);
+    txn->body_bytes += bytes;
+}
+
+void receive_wait(struct session *s)
 {
     s->is_in_store = true;
+    s->space_from = s->state;
     session_go(s, SESSION_SPACE);
     queue_put_wait(s->txn->put, &s->store_op);
 }
 
-static size_t receive_discard(struct session *s, struct slice in)
+/* Copies as much of `bytes` as the next block has room for. 0: a block must become free first. */
+static size_t store_some(struct transaction *txn, struct slice bytes)
 {
-    size_t taken;
-    if (data_scan(&s->txn->scanner, in, &taken) == DATA_END) end_of_data(s);
-    return taken;
+    size_t room;
+    char *space = queue_put_space(txn->put, &room);
+    size_t count = MIN(room, bytes.len);
+    if (count == 0) return 0;
+    memcpy(space, bytes.data, count);
+    receive_advance(txn, count);
+    return count;
 }
 
-/* Moves the carry into the put's blocks. False: a block must become free first. */
-static bool carry_drain(struct transaction *txn)
+bool receive_drain(struct transaction *txn)
 {
     while (txn->carry_len > 0) {
-        size_t room;
-        char *space = queue_put_space(txn->put, &room);
-        if (room == 0) return false;
-        size_t count = MIN(room, txn->carry_len);
-        memcpy(space, txn->carry, count);
+        size_t count = store_some(txn, slice_of(txn->carry, txn->carry_len));
+        if (count == 0) return false;
         memmove(txn->carry, txn->carry + count, txn->carry_len - count);
         txn->carry_len = (uint8_t)(txn->carry_len - count);
-        queue_put_advance(txn->put, count);
-        txn->body_bytes += count;
+    }
+    struct slice *pending = &txn->header.pending;
+    while (pending->len > 0) {
+        size_t count = store_some(txn, *pending);
+        if (count == 0) return false;
+        *pending = slice_from(*pending, count);
     }
     return true;
 }
 
-/* Runs the rewriting scanner over the front of `in`. Near the end of a block, where the text might
- * not fit when it grows, it goes by way of the carry. */
-static enum data_status normalize_some(struct transaction *txn, struct slice in, size_t *taken)
+/* Near the end of a block, where the text might not fit when it grows, it goes by way of the
+ * carry. */
+size_t receive_normalize(struct transaction *txn, struct slice in, enum data_status *status_out)
 {
-    size_t room;
+    size_t room, taken;
     char *space = queue_put_space(txn->put, &room);
+    ASSERT(room > 0 && txn->carry_len == 0);
     bool is_tight = room < TRANSACTION_CARRY_BYTES;
     struct buf out = {is_tight ? txn->carry : space, 0, is_tight ? TRANSACTION_CARRY_BYTES : room,
                       false};
-    enum data_status status = data_normalize(&txn->scanner, in, &out, taken);
-    if (is_tight) {
+    *status_out = DATA_MORE;
+    if (txn->is_chunked)
+        taken = raw_normalize(&txn->scanner, in, &out);
+    else
+        *status_out = data_normalize(&txn->scanner, in, &out, &taken);
+    if (is_tight)
         txn->carry_len = (uint8_t)out.len;
-    } else {
-        queue_put_advance(txn->put, out.len);
-        txn->body_bytes += out.len;
-    }
-    return status;
-}
-
-/* `bare_newline: normalize`. */
-static size_t receive_normalized(struct session *s, struct slice in)
-{
-    struct transaction *txn = s->txn;
-    size_t room = 0, taken;
-    if (!carry_drain(txn) || (queue_put_space(txn->put, &room), room == 0)) {
-        wait_for_space(s);
-        return 0;
-    }
-    enum data_status status = normalize_some(txn, in, &taken);
-    if (!txn->header.is_over) header_scan(&txn->header, slice_of(in.data, taken));
-    enum reply_id fault = find_fault(s);
-    if (fault != REPLY_NONE) refuse(s, fault);
-    if (status != DATA_END) return taken;
-    if (txn->put != NULL && !carry_drain(txn)) {
-        txn->is_end_carried = true;
-        wait_for_space(s);
-    } else {
-        end_of_data(s);
-    }
+    else
+        receive_advance(txn, out.len);
     return taken;
 }
 
-static void open_window(struct session *s, char *space, size_t room)
+void receive_open_window(struct session *s, char *space, size_t bytes)
 {
     s->txn->window = space;
-    s->txn->window_bytes = room;
-    conn_window_open(&s->conn, space, room);
+    s->txn->window_bytes = bytes;
+    conn_window_open(&s->conn, space, bytes);
 }
 
-static bool is_window_worth_it(const struct transaction *txn, size_t room)
-{
-    return txn->scanner.bytes >= WINDOW_AFTER_BYTES && room >= WINDOW_BYTES_MIN;
-}
-
-size_t receive_input(struct session *s, struct slice in)
-{
-    struct transaction *txn = s->txn;
-    if (txn->put == NULL) return receive_discard(s, in);
-    if (txn->is_normalizing) return receive_normalized(s, in);
-
-    size_t room;
-    char *space = queue_put_space(txn->put, &room);
-    if (room == 0) {
-        wait_for_space(s);
-        return 0;
-    }
-    if (is_window_worth_it(txn, room)) {
-        open_window(s, space, room);
-        return 0;
-    }
-    size_t taken;
-    enum data_status status =
-        data_scan(&txn->scanner, slice_of(in.data, MIN(in.len, room)), &taken);
-    memcpy(space, in.data, taken);
-    if (!txn->header.is_over) header_scan(&txn->header, slice_of(in.data, taken));
-    after_scan(s, taken, status);
-    return taken;
-}
-
-/* The connection has put `bytes` more into the block itself. */
 void receive_window(struct session *s, size_t bytes)
 {
-    struct transaction *txn = s->txn;
-    char *space = txn->window;
-    ASSERT(space != NULL && bytes <= txn->window_bytes);
-    size_t taken;
-    enum data_status status = data_scan(&txn->scanner, slice_of(space, bytes), &taken);
-    if (taken < bytes) conn_unread(&s->conn, slice_of(space + taken, bytes - taken));
-    if (!txn->header.is_over) header_scan(&txn->header, slice_of(space, taken));
-
-    txn->window += bytes;
-    txn->window_bytes -= bytes;
-    bool is_full = txn->window_bytes == 0;
-    bool is_last = status == DATA_END || find_fault(s) != REPLY_NONE || is_full;
-    if (is_last) {
-        if (!is_full) conn_window_close(&s->conn);
-        txn->window = NULL;
-    }
-    after_scan(s, taken, status);
-    if (!is_full || s->state != SESSION_DATA || txn->put == NULL) return;
-    size_t room;
-    space = queue_put_space(txn->put, &room);
-    if (room == 0)
-        wait_for_space(s);
+    if (s->txn->is_chunked)
+        chunk_window(s, bytes);
     else
-        open_window(s, space, room);
+        data_window(s, bytes);
 }
 
 /* --- the queue's answers --- */
@@ -235,6 +204,12 @@ static enum reply_id refusal_of(int err)
     if (err == -ERR_FULL || err == -ERR_AGAIN || err == -EDQUOT) return REPLY_STORAGE_FULL;
     if (err == -ERR_TOO_LARGE) return REPLY_TOO_BIG;
     return REPLY_STORE_FAILED;
+}
+
+/* As the client sent it: neither our fields nor the end of the data are counted. */
+static uint64_t content_bytes(const struct transaction *txn)
+{
+    return txn->is_chunked ? txn->scanner.bytes : data_content_bytes(&txn->scanner);
 }
 
 static void log_received(const struct session *s, uint64_t duration_ns)
@@ -247,8 +222,9 @@ static void log_received(const struct session *s, uint64_t duration_ns)
     log_slice("sender", txn->sender);
     log_slice("recipient", txn->recipients[0].address);
     if (txn->recipient_count > 1) log_u64("recipients", txn->recipient_count);
-    log_u64("size", data_content_bytes(&txn->scanner));
+    log_u64("size", content_bytes(txn));
     log_seconds("duration", duration_ns);
+    forwarded_log(s);
     log_end();
 }
 
@@ -272,7 +248,7 @@ static void accepted(struct session *s)
     uint64_t duration_ns = loop_now_ns(s->conn.host->loop) - txn->data_ended_ns;
     histogram_add(&ingress->accept_duration, duration_ns);
     counter_add(&counters->messages, 1);
-    counter_add(&counters->message_bytes, data_content_bytes(&txn->scanner));
+    counter_add(&counters->message_bytes, content_bytes(txn));
     log_received(s, duration_ns);
     reply_queued(s, queue_put_id(txn->put));
     s->messages++;
@@ -303,18 +279,22 @@ static void on_commit(struct session *s, int result)
 
 static void on_space(struct session *s, int result)
 {
+    struct transaction *txn = s->txn;
     /* The time that our disk took is not the client's. */
     uint64_t now_ns = loop_now_ns(s->conn.host->loop);
-    s->txn->data_started_ns += now_ns - s->started_ns;
+    txn->data_started_ns += now_ns - s->started_ns;
     s->input_ns = now_ns;
-    session_go(s, SESSION_DATA);
-    if (result != 0)
-        refuse(s, refusal_of(result));
-    else if (!carry_drain(s->txn)) {
-        wait_for_space(s);
+    session_go(s, (enum session_state)s->space_from);
+    if (result != 0) {
+        receive_refuse(s, refusal_of(result));
+    } else if (!receive_drain(txn)) {
+        receive_wait(s);
         return;
     }
-    if (s->txn->is_end_carried) end_of_data(s);
+    if (s->state == SESSION_CHUNK && txn->chunk_left == 0)
+        chunk_end(s);
+    else if (s->state == SESSION_DATA && txn->is_end_carried)
+        receive_end(s, DATA_MARK_BYTES);
 }
 
 void receive_on_store(struct ring_op *op)

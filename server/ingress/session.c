@@ -6,14 +6,15 @@
 #include "server/ingress/session.h"
 
 #include "ring/base/clock.h"
+#include "server/ingress/forwarded.h"
 #include "server/smtp/reply.h"
 
 #include <stdlib.h>
 
-#define TLS_HANDSHAKE 0x16       /* the first byte of a ClientHello; no line begins with it */
 #define DATA_RATE_AFTER_MS 30000 /* the average rate of a message is judged from here on */
 
-static size_t command_input(struct session *s, struct slice in);
+static size_t greeting_input(struct session *s, struct slice in);
+static void greet(struct session *s);
 static size_t closing_input(struct session *s, struct slice in);
 
 /* Every state, how it takes input (NULL: not now), and where it may go besides to itself. */
@@ -22,18 +23,28 @@ static const struct {
     size_t (*input)(struct session *s, struct slice in);
     uint32_t next; /* BIT() of each successor; SESSION_CLOSING always is one */
 } states[SESSION_STATE_COUNT] = {
-    [SESSION_COMMAND] = {"command", command_input, BIT(SESSION_DATA)},
+    [SESSION_PROXY] = {"proxy", proxy_input, BIT(SESSION_HANDSHAKE) | BIT(SESSION_GREETING)},
+    [SESSION_HANDSHAKE] = {"handshake", NULL, BIT(SESSION_GREETING) | BIT(SESSION_COMMAND)},
+    [SESSION_GREETING] = {"greeting", greeting_input, BIT(SESSION_COMMAND)},
+    [SESSION_COMMAND] = {"command", command_input,
+                         BIT(SESSION_DATA) | BIT(SESSION_CHUNK) | BIT(SESSION_COMMIT) |
+                             BIT(SESSION_AUTH) | BIT(SESSION_VERIFY) | BIT(SESSION_HANDSHAKE)},
+    [SESSION_AUTH] = {"auth", auth_input, BIT(SESSION_VERIFY) | BIT(SESSION_COMMAND)},
+    [SESSION_VERIFY] = {"verify", NULL, BIT(SESSION_AUTH) | BIT(SESSION_COMMAND)},
     [SESSION_DATA] = {"data", receive_input,
                       BIT(SESSION_SPACE) | BIT(SESSION_COMMIT) | BIT(SESSION_COMMAND)},
-    [SESSION_SPACE] = {"space", NULL, BIT(SESSION_DATA)},
+    [SESSION_CHUNK] = {"chunk", chunk_input,
+                       BIT(SESSION_SPACE) | BIT(SESSION_COMMIT) | BIT(SESSION_COMMAND)},
+    [SESSION_SPACE] = {"space", NULL, BIT(SESSION_DATA) | BIT(SESSION_CHUNK)},
     [SESSION_COMMIT] = {"commit", NULL, BIT(SESSION_COMMAND)},
     [SESSION_CLOSING] = {"closing", closing_input, 0},
 };
 
-/* RFC 5321 knows no other codes that this server gives; the last three stand for the rest. */
+/* RFC 5321 and 4954 know no other codes that this server gives; the last three stand for the rest.
+ */
 const uint16_t ingress_codes[REPLY_CODE_COUNT] = {
-    214, 220, 221, 250, 252, 354, 421, 450, 451, 452, 454, 455, 500, 501,
-    502, 503, 504, 521, 550, 551, 552, 553, 554, 555, 299, 499, 599,
+    214, 220, 221, 235, 250, 252, 334, 354, 421, 450, 451, 452, 454, 455, 500, 501,
+    502, 503, 504, 521, 530, 535, 550, 551, 552, 553, 554, 555, 299, 499, 599,
 };
 
 unsigned ingress_code_index(unsigned code)
@@ -68,6 +79,9 @@ bool session_log(const struct session *s, enum log_level level, const char *even
     endpoint_write(&s->peer, &peer);
     log_slice("peer", buf_slice(&peer));
     if (s->helo != NULL) log_str("helo", s->helo);
+    if (s->user != NULL) log_str("user", s->user);
+    struct tls_info tls;
+    if (s->conn.tls != NULL && conn_tls_info(&s->conn, &tls)) log_str("tls", tls.version);
     return true;
 }
 
@@ -92,12 +106,19 @@ void session_go(struct session *s, enum session_state next)
 
 /* No deadline of a session is nearer than this from the start of its state, so that the timer need
  * not be moved for each command: it comes back this often and looks. */
-static uint64_t timer_period_ms(const struct config_listener *config)
+uint64_t session_timer_period_ms(const struct session *s)
 {
+    const struct config_listener *config = session_config(s);
     uint64_t period = MIN(config->timeouts.command_ms, config->timeouts.data_ms);
     if (config->timeouts.data_rate_min > 0) period = MIN(period, DATA_RATE_AFTER_MS);
     if (config->timeouts.session_ms > 0) period = MIN(period, config->timeouts.session_ms);
     return period;
+}
+
+bool session_has_open_chunks(const struct session *s)
+{
+    return s->state == SESSION_COMMAND && s->txn != NULL && s->txn->is_chunked &&
+           !s->txn->is_chunk_refused;
 }
 
 static bool is_too_slow(const struct session *s, uint64_t now_ns)
@@ -114,40 +135,78 @@ static uint64_t time_left_ms(uint64_t from_ns, uint64_t limit_ms, uint64_t now_n
     return passed_ms < limit_ms ? limit_ms - passed_ms : 0;
 }
 
+void session_arm(struct session *s, uint64_t ms)
+{
+    timer_arm(s->conn.host->loop, &s->timer, ms);
+}
+
+/* The states before the first command have one deadline each, for which the timer was armed. */
+static bool begin_on_timer(struct session *s)
+{
+    switch ((enum session_state)s->state) {
+    case SESSION_PROXY:
+        proxy_timeout(s);
+        return true;
+    case SESSION_HANDSHAKE:
+        tls_failed(s, "it took too long");
+        session_abort(s);
+        return true;
+    case SESSION_GREETING:
+        greet(s);
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* What is waited for now: sets from when and how long. */
+static void deadline_of(const struct session *s, uint64_t now_ns, uint64_t *from_ns,
+                        uint64_t *limit_ms)
+{
+    const struct config_listener *config = session_config(s);
+    *limit_ms = config->timeouts.command_ms;
+    switch ((enum session_state)s->state) {
+    case SESSION_DATA:
+    case SESSION_CHUNK:
+        *limit_ms = config->timeouts.data_ms;
+        *from_ns = s->input_ns;
+        break;
+    case SESSION_COMMAND:
+    case SESSION_AUTH:
+        *from_ns = s->started_ns;
+        break;
+    default: /* the queue or the verifier is at work: the client waits for us */
+        *from_ns = now_ns;
+        break;
+    }
+}
+
 static void session_on_timer(struct timer *timer)
 {
     struct session *s = CONTAINER_OF(timer, struct session, timer);
     const struct config_listener *config = session_config(s);
-    struct loop *loop = s->conn.host->loop;
-    uint64_t now_ns = loop_now_ns(loop);
+    uint64_t now_ns = loop_now_ns(s->conn.host->loop);
     s->reply_to = REPLY_TO_NOTHING; /* whatever is said here was not asked for */
-    uint64_t limit_ms = config->timeouts.command_ms, from_ns = s->started_ns;
-
-    switch ((enum session_state)s->state) {
-    case SESSION_CLOSING:
+    if (s->state == SESSION_CLOSING) {
         conn_close(&s->conn);
         return;
-    case SESSION_DATA:
-        if (is_too_slow(s, now_ns)) {
-            session_end(s, REPLY_TOO_SLOW);
-            return;
-        }
-        limit_ms = config->timeouts.data_ms;
-        from_ns = s->input_ns;
-        break;
-    case SESSION_COMMAND:
-        break;
-    default: /* the queue is at work: the client waits for us, not we for the client */
-        from_ns = now_ns;
-        break;
     }
+    if (begin_on_timer(s)) return;
+    bool is_body =
+        s->state == SESSION_DATA || s->state == SESSION_CHUNK || session_has_open_chunks(s);
+    if (is_body && is_too_slow(s, now_ns)) {
+        session_end(s, REPLY_TOO_SLOW);
+        return;
+    }
+    uint64_t from_ns, limit_ms;
+    deadline_of(s, now_ns, &from_ns, &limit_ms);
     uint64_t left_ms = time_left_ms(from_ns, limit_ms, now_ns);
     if (config->timeouts.session_ms > 0 && s->state != SESSION_COMMIT)
         left_ms = MIN(left_ms, time_left_ms(s->opened_ns, config->timeouts.session_ms, now_ns));
     if (left_ms == 0)
         session_end(s, REPLY_TIMEOUT);
     else
-        timer_arm(loop, &s->timer, MIN(left_ms, timer_period_ms(config)));
+        session_arm(s, MIN(left_ms, session_timer_period_ms(s)));
 }
 
 /* --- replies --- */
@@ -176,7 +235,11 @@ static bool count_error(struct session *s)
 void session_reply(struct session *s, enum reply_id id)
 {
     unsigned code = reply_code(id);
-    if (code >= 500 && !count_error(s)) return;
+    /* Chunks that were sent behind a refused one are no errors of their own: a sender must get to
+     * read why the first was refused. */
+    bool is_aftermath = id == REPLY_CHUNK_OUT_OF_ORDER;
+    if (is_aftermath) s->junk++;
+    if (code >= 500 && !is_aftermath && !count_error(s)) return;
     if (code >= 400) counter_add(&session_counters(s)->rejections[id], 1);
     count_reply(s, code);
     write_reply(s, reply_line(id));
@@ -193,7 +256,8 @@ void session_end(struct session *s, enum reply_id id)
 {
     if (s->state == SESSION_CLOSING || s->is_aborted) return;
     counter_add(&session_counters(s)->rejections[id], 1);
-    if (conn_output_room(&s->conn) >= reply_line(id).len) {
+    bool is_heard = s->state != SESSION_PROXY && s->state != SESSION_HANDSHAKE;
+    if (is_heard && conn_output_room(&s->conn) >= reply_line(id).len) {
         count_reply(s, reply_code(id));
         write_reply(s, reply_line(id));
         if (s->is_aborted) return;
@@ -201,7 +265,7 @@ void session_end(struct session *s, enum reply_id id)
     session_log_rejected(s, id, (struct slice){0});
     session_drop_transaction(s);
     session_go(s, SESSION_CLOSING);
-    timer_arm(s->conn.host->loop, &s->timer, SESSION_CLOSING_MS);
+    session_arm(s, SESSION_CLOSING_MS);
     conn_finish(&s->conn);
 }
 
@@ -212,6 +276,7 @@ void session_drop_transaction(struct session *s)
     if (s->txn == NULL || s->state == SESSION_COMMIT || s->txn->window != NULL) return;
     transaction_destroy(&s->ingress->transactions_slab, s->txn);
     s->txn = NULL;
+    forwarded_reset(s->forwarded);
 }
 
 void session_abort(struct session *s)
@@ -223,6 +288,33 @@ void session_abort(struct session *s)
     conn_close(&s->conn);
 }
 
+void session_forget(struct session *s)
+{
+    session_drop_transaction(s);
+    auth_drop(s);
+    free(s->helo);
+    free(s->user);
+    s->helo = s->user = NULL;
+    s->is_esmtp = false;
+}
+
+bool session_count_client(struct session *s)
+{
+    const struct config_listener *config = session_config(s);
+    s->is_counted = clients_enter(s->ingress->options.shared->clients, &s->peer,
+                                  config->limits.connections_per_client);
+    if (s->is_counted) return true;
+    counter_add(&session_counters(s)->refused_client, 1);
+    session_end(s, REPLY_TOO_MANY_FROM_CLIENT);
+    return false;
+}
+
+void session_uncount_client(struct session *s)
+{
+    if (s->is_counted) clients_leave(s->ingress->options.shared->clients, &s->peer);
+    s->is_counted = false;
+}
+
 static void session_free(struct session *s)
 {
     struct ingress *ingress = s->ingress;
@@ -231,16 +323,24 @@ static void session_free(struct session *s)
     counter_sub(&counters->connections, 1);
     __atomic_fetch_sub(&ingress->options.shared->listener_connections[s->listener_index], 1,
                        __ATOMIC_RELAXED);
-    clients_leave(ingress->options.shared->clients, &s->peer);
+    session_uncount_client(s);
     timer_disarm(&s->timer);
     list_remove(&s->node);
     ingress->session_count--;
-    free(s->helo);
+    session_forget(s);
+    forwarded_free(s->forwarded);
     slab_put(&ingress->sessions_slab, s);
     if (ingress->is_draining && ingress->session_count == 0 && !ingress->is_drained_told) {
         ingress->is_drained_told = true;
         loop_defer(ingress->options.loop, &ingress->drained_op, 0);
     }
+}
+
+/* The connection has ended, and nobody is at work for the session any more. */
+static void free_if_over(struct session *s)
+{
+    if (s->is_closed && !s->is_in_store && !s->is_greeting && !auth_is_in_flight(s))
+        session_free(s);
 }
 
 static void session_on_closed(struct conn *conn)
@@ -249,103 +349,20 @@ static void session_on_closed(struct conn *conn)
     s->is_closed = true;
     s->is_aborted = true;
     timer_disarm(&s->timer);
+    tls_uncount(s);
     if (s->txn != NULL) s->txn->window = NULL;
     session_drop_transaction(s);
-    if (!s->is_in_store) session_free(s);
+    free_if_over(s);
 }
 
-/* --- commands --- */
+/* --- input --- */
 
-/* The one place that maps commands to what runs them. */
-static void run_command(struct session *s, const struct command *command)
+/* Who talks before the banner waits for no answer either (hostile.md P1). */
+static size_t greeting_input(struct session *s, struct slice in)
 {
-    switch (command->verb) {
-    case VERB_EHLO:
-    case VERB_HELO:
-        cmd_hello(s, command);
-        return;
-    case VERB_MAIL:
-        cmd_mail(s, command);
-        return;
-    case VERB_RCPT:
-        cmd_rcpt(s, command);
-        return;
-    case VERB_DATA:
-        cmd_data(s, command);
-        return;
-    default:
-        cmd_other(s, command);
-        return;
-    }
-}
-
-static bool is_junk(enum verb verb)
-{
-    return verb != VERB_MAIL && verb != VERB_RCPT && verb != VERB_DATA && verb != VERB_QUIT;
-}
-
-/* Commands that end a pipelined group (RFC 2920 3.1), and clients that may not group at all: more
- * input behind them was sent without waiting for our answer. */
-static bool is_synchronized(const struct session *s, enum verb verb)
-{
-    if (verb == VERB_EHLO || verb == VERB_HELO || verb == VERB_DATA) return false;
-    return s->is_esmtp || s->helo == NULL || verb == VERB_QUIT;
-}
-
-static void command_run(struct session *s, struct slice line, bool has_more)
-{
-    struct command command = command_parse(line);
-    s->reply_to = (uint8_t)command.verb;
-    if (has_more && !is_synchronized(s, command.verb)) {
-        session_end(s, REPLY_NOT_SYNCHRONIZED);
-        return;
-    }
-    if (s->ingress->is_draining && command.verb != VERB_QUIT) {
-        session_end(s, REPLY_SHUTTING_DOWN);
-        return;
-    }
-    if (is_junk(command.verb)) s->junk++;
-    if (s->junk > session_config(s)->limits.junk_commands && command.verb != VERB_QUIT) {
-        session_end(s, REPLY_TOO_MANY_COMMANDS);
-        return;
-    }
-    run_command(s, &command);
-}
-
-static size_t command_input(struct session *s, struct slice in)
-{
-    if (conn_output_room(&s->conn) < SESSION_OUTPUT_ROOM_MIN) return 0; /* on_sent() goes on */
-    if (in.data[0] == TLS_HANDSHAKE) {
-        s->reply_to = VERB_UNKNOWN;
-        session_end(s, REPLY_NOT_SMTP);
-        return in.len;
-    }
-    struct slice line;
-    size_t taken = 0;
-    enum line_status status = line_read(&s->line, in, &line, &taken);
-    s->reply_to = VERB_UNKNOWN;
-    if (status != LINE_MORE && status != LINE_SKIPPED)
-        s->started_ns = s->input_ns; /* the next command has its whole time */
-    switch (status) {
-    case LINE_MORE:
-        break;
-    case LINE_OK:
-        command_run(s, line, taken < in.len);
-        break;
-    case LINE_BAD:
-        session_reply(s, REPLY_BAD_LINE);
-        break;
-    case LINE_NUL:
-        session_reply(s, REPLY_BAD_SYNTAX);
-        break;
-    case LINE_TOO_LONG:
-        session_reply(s, REPLY_LINE_TOO_LONG);
-        break;
-    case LINE_SKIPPED:
-        if (s->line.skipped >= COMMAND_ENDLESS_BYTES_MAX) session_end(s, REPLY_LINE_ENDLESS);
-        break;
-    }
-    return taken;
+    s->reply_to = REPLY_TO_CONNECT;
+    session_end(s, REPLY_NOT_SYNCHRONIZED);
+    return in.len;
 }
 
 /* After the last reply nothing is read any more, only taken. */
@@ -357,20 +374,35 @@ static size_t closing_input(struct session *s, struct slice in)
 
 /* --- what the connection tells --- */
 
+/* The peer ended its half, and nothing is left to say. Under TLS it is told that this is the end
+ * and no cut (RFC 8446 6.1). */
+static void leave(struct session *s)
+{
+    if (!conn_is_secured(&s->conn)) {
+        session_abort(s);
+        return;
+    }
+    session_drop_transaction(s);
+    session_go(s, SESSION_CLOSING);
+    session_arm(s, SESSION_CLOSING_MS);
+    conn_finish(&s->conn);
+}
+
 /* What every event of a session ends with. `has_input`: more input is at hand that could still be
  * taken; without it, a peer that ended its half will bring no more. */
 static void event_end(struct session *s, bool has_input)
 {
     if (s->state == SESSION_CLOSING || s->is_aborted) return;
-    if (s->ingress->is_draining && s->state == SESSION_COMMAND) {
+    bool is_between =
+        (s->state == SESSION_COMMAND && !session_has_open_chunks(s)) || s->state == SESSION_AUTH;
+    if (s->ingress->is_draining && is_between) {
         s->reply_to = REPLY_TO_NOTHING;
         session_end(s, REPLY_SHUTTING_DOWN);
         return;
     }
     conn_flush(&s->conn);
     bool waits_for_peer = states[s->state].input != NULL;
-    if (s->is_peer_gone && waits_for_peer && !has_input && conn_is_flushed(&s->conn))
-        session_abort(s);
+    if (s->is_peer_gone && waits_for_peer && !has_input && conn_is_flushed(&s->conn)) leave(s);
 }
 
 static size_t session_on_input(struct conn *conn, struct slice in)
@@ -391,7 +423,7 @@ static void session_on_window(struct conn *conn, size_t bytes)
 {
     struct session *s = CONTAINER_OF(conn, struct session, conn);
     s->input_ns = loop_now_ns(conn->host->loop);
-    if (s->state == SESSION_DATA) receive_window(s, bytes);
+    if (s->state == SESSION_DATA || s->state == SESSION_CHUNK) receive_window(s, bytes);
     event_end(s, true); /* what was put back is shown next, or the next window is filled */
 }
 
@@ -399,24 +431,37 @@ static void session_on_sent(struct conn *conn)
 {
     struct session *s = CONTAINER_OF(conn, struct session, conn);
     bool has_input = conn_has_kept(conn);
-    if (s->state == SESSION_COMMAND && has_input) conn_read_on(conn);
+    if (states[s->state].input != NULL && has_input) conn_read_on(conn);
     event_end(s, has_input);
 }
 
 static void session_on_end(struct conn *conn, int err)
 {
     struct session *s = CONTAINER_OF(conn, struct session, conn);
-    bool is_in_queue = s->state == SESSION_COMMIT || s->state == SESSION_SPACE;
-    if (err == 0 && (is_in_queue || !conn_is_flushed(conn)) && s->state != SESSION_CLOSING) {
+    bool is_waited_for = s->state == SESSION_COMMIT || s->state == SESSION_SPACE ||
+                         s->state == SESSION_VERIFY || s->state == SESSION_GREETING;
+    if (err == 0 && (is_waited_for || !conn_is_flushed(conn)) && s->state != SESSION_CLOSING) {
         s->is_peer_gone = true; /* only its sending half: what was asked is still answered */
         return;
     }
+    if (s->state == SESSION_PROXY) proxy_ended(s);
+    if (s->state == SESSION_HANDSHAKE) tls_failed(s, conn_tls_error(conn));
     if (s->txn != NULL && session_log(s, LOG_INFO, "disconnected")) {
         log_str("state", states[s->state].name);
         log_str("reason", err == 0 ? "the client closed the connection" : err_str(err));
         log_end();
     }
-    session_abort(s);
+    if (err == 0 && s->state != SESSION_CLOSING)
+        leave(s);
+    else
+        session_abort(s);
+}
+
+static void session_on_secured(struct conn *conn)
+{
+    struct session *s = CONTAINER_OF(conn, struct session, conn);
+    tls_secured(s);
+    event_end(s, true);
 }
 
 static const struct conn_handler session_handler = {
@@ -425,6 +470,7 @@ static const struct conn_handler session_handler = {
     .on_sent = session_on_sent,
     .on_end = session_on_end,
     .on_closed = session_on_closed,
+    .on_secured = session_on_secured,
 };
 
 /* Goes on with what was pipelined behind the message. */
@@ -441,13 +487,83 @@ static void session_on_store(struct ring_op *op)
     s->is_in_store = false;
     receive_on_store(op);
     if (s->is_closed)
-        session_free(s); /* the connection ended meanwhile */
+        free_if_over(s); /* the connection ended meanwhile */
     else
         store_answered(s);
 }
 
+void session_auth_returned(struct session *s)
+{
+    ASSERT(!auth_is_in_flight(s));
+    if (s->is_closed)
+        free_if_over(s);
+    else
+        store_answered(s);
+}
+
+/* --- the beginning --- */
+
+void session_write_banner(struct session *s)
+{
+    char text[512];
+    struct buf banner = {text, 0, sizeof(text), false};
+    buf_append_cstr(&banner, "220 ");
+    buf_append_cstr(&banner, s->ingress->options.config->node.hostname);
+    buf_append_cstr(&banner, " ESMTP Postern\r\n");
+    session_reply_text(s, 220, buf_slice(&banner));
+}
+
+static void greet(struct session *s)
+{
+    session_go(s, SESSION_COMMAND);
+    session_arm(s, session_timer_period_ms(s));
+    s->is_greeted = true;
+    s->reply_to = REPLY_TO_CONNECT;
+    session_write_banner(s);
+    event_end(s, conn_has_kept(&s->conn));
+}
+
+/* Twice: the first comes in the turn of the accept, before the receive of this session has been
+ * submitted; by the second, what the client had sent already has been shown. */
+static void on_greet(struct ring_op *op)
+{
+    struct session *s = CONTAINER_OF(op, struct session, greet_op);
+    if (op->result == 0 && s->state == SESSION_GREETING) {
+        loop_defer(s->conn.host->loop, op, 1);
+        return;
+    }
+    s->is_greeting = false;
+    if (s->state == SESSION_GREETING) greet(s);
+    free_if_over(s);
+}
+
+void session_greet(struct session *s)
+{
+    uint64_t delay_ms = session_config(s)->greeting_delay_ms;
+    session_go(s, SESSION_GREETING);
+    if (delay_ms > 0) {
+        session_arm(s, delay_ms);
+        return;
+    }
+    s->is_greeting = true;
+    s->greet_op.done = on_greet;
+    loop_defer(s->conn.host->loop, &s->greet_op, 0);
+}
+
+/* What comes first on this listener. */
+static void begin(struct session *s, bool has_proxy)
+{
+    const struct config_listener *config = session_config(s);
+    if (has_proxy)
+        session_arm(s, config->proxy_protocol.timeout_ms);
+    else if (config->tls.mode == LISTENER_TLS_IMPLICIT)
+        session_start_tls(s, CONN_BEFORE_TLS_REFUSE);
+    else
+        session_greet(s);
+}
+
 bool session_start(struct ingress *ingress, struct ingress_listener *listener, int socket,
-                   const struct endpoint *peer)
+                   const struct endpoint *peer, bool has_proxy)
 {
     struct session *s = slab_get(&ingress->sessions_slab);
     if (s == NULL) return false;
@@ -457,31 +573,35 @@ bool session_start(struct ingress *ingress, struct ingress_listener *listener, i
     s->peer = *peer;
     s->id = ingress->session_next;
     ingress->session_next += ingress->options.core_count;
-    s->state = SESSION_COMMAND;
+    s->state = SESSION_PROXY;
+    s->is_counted = !has_proxy;
     s->store_op.done = session_on_store;
     s->opened_ns = s->started_ns = s->input_ns = loop_now_ns(ingress->options.loop);
     list_push_back(&ingress->sessions, &s->node);
     ingress->session_count++;
     counter_add(&listener->counters.connections, 1);
     counter_add(&listener->counters.accepted, 1);
-    conn_open(&s->conn, &ingress->host, &session_handler, socket);
     timer_init(&s->timer, session_on_timer);
-    timer_arm(ingress->options.loop, &s->timer, timer_period_ms(session_config(s)));
-
-    char text[512];
-    struct buf banner = {text, 0, sizeof(text), false};
-    buf_append_cstr(&banner, "220 ");
-    buf_append_cstr(&banner, ingress->options.config->node.hostname);
-    buf_append_cstr(&banner, " ESMTP Postern\r\n");
-    s->reply_to = REPLY_TO_CONNECT;
-    session_reply_text(s, 220, buf_slice(&banner));
-    event_end(s, false);
+    conn_open(&s->conn, &ingress->host, &session_handler, socket);
+    begin(s, has_proxy);
     return true;
 }
 
 void session_drain(struct session *s)
 {
-    if (s->state != SESSION_COMMAND) return; /* its message ends first */
-    s->reply_to = REPLY_TO_NOTHING;
-    session_end(s, REPLY_SHUTTING_DOWN);
+    switch ((enum session_state)s->state) {
+    case SESSION_PROXY:
+    case SESSION_HANDSHAKE: /* nothing could be said */
+        session_abort(s);
+        return;
+    case SESSION_GREETING:
+    case SESSION_COMMAND:
+    case SESSION_AUTH:
+        if (session_has_open_chunks(s)) return;
+        s->reply_to = REPLY_TO_NOTHING;
+        session_end(s, REPLY_SHUTTING_DOWN);
+        return;
+    default: /* its message ends first */
+        return;
+    }
 }

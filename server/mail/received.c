@@ -10,7 +10,7 @@
 #define RECIPIENT_BYTES_MAX (LOCAL_PART_BYTES_MAX + DOMAIN_BYTES_MAX + 2) /* "@", trailing dot */
 
 _Static_assert(DOMAIN_BYTES_MAX + RECEIVED_HOSTNAME_BYTES_MAX + RECIPIENT_BYTES_MAX +
-                       5 * RECEIVED_WORD_BYTES_MAX <=
+                       6 * RECEIVED_WORD_BYTES_MAX <=
                    RECEIVED_BYTES_MAX,
                "the longest parts fit, with room for the words between them");
 _Static_assert(RECIPIENT_BYTES_MAX + LINE_BYTES_WANTED < 998, "no line is too long");
@@ -76,7 +76,7 @@ static bool may_name_recipient(struct slice recipient)
 {
     struct mailbox_address parsed;
     if (recipient.len == 0 || recipient.len > RECIPIENT_BYTES_MAX) return false;
-    return mailbox_parse(recipient, &parsed) == PARSE_OK;
+    return mailbox_parse(recipient, &parsed) == PARSE_OK && !parsed.is_utf8;
 }
 
 bool received_write(const struct received *received, struct buf *out)
@@ -84,6 +84,7 @@ bool received_write(const struct received *received, struct buf *out)
     ASSERT(received->client.len <= RECEIVED_WORD_BYTES_MAX);
     ASSERT(received->hostname.len <= RECEIVED_HOSTNAME_BYTES_MAX);
     ASSERT(received->protocol.len <= RECEIVED_WORD_BYTES_MAX);
+    ASSERT(received->tls.len <= RECEIVED_WORD_BYTES_MAX);
     ASSERT(received->id.len <= RECEIVED_WORD_BYTES_MAX);
     ASSERT(received->date.len <= RECEIVED_WORD_BYTES_MAX);
 
@@ -97,6 +98,7 @@ bool received_write(const struct received *received, struct buf *out)
     clause_write(&f, SLICE("by"), received->hostname);
     word_write(&f, none, SLICE("(Postern)"), none);
     clause_write(&f, SLICE("with"), received->protocol);
+    if (received->tls.len > 0) word_write(&f, SLICE("("), received->tls, SLICE(")"));
     bool is_named = may_name_recipient(received->recipient);
     if (is_named) {
         clause_write(&f, SLICE("id"), received->id);

@@ -11,7 +11,8 @@ static const struct word verbs[] = {
     {{"EHLO", 4}, VERB_EHLO},         {{"HELO", 4}, VERB_HELO}, {{"QUIT", 4}, VERB_QUIT},
     {{"RSET", 4}, VERB_RSET},         {{"NOOP", 4}, VERB_NOOP}, {{"BDAT", 4}, VERB_BDAT},
     {{"STARTTLS", 8}, VERB_STARTTLS}, {{"AUTH", 4}, VERB_AUTH}, {{"VRFY", 4}, VERB_VRFY},
-    {{"EXPN", 4}, VERB_EXPN},         {{"HELP", 4}, VERB_HELP},
+    {{"EXPN", 4}, VERB_EXPN},         {{"HELP", 4}, VERB_HELP}, {{"XCLIENT", 7}, VERB_XCLIENT},
+    {{"XFORWARD", 8}, VERB_XFORWARD},
 };
 
 /* PRI is the first word of an HTTP/2 connection. */
@@ -26,7 +27,8 @@ static const char *const verb_names[VERB_COUNT] = {
     [VERB_BDAT] = "BDAT",         [VERB_RSET] = "RSET",     [VERB_NOOP] = "NOOP",
     [VERB_VRFY] = "VRFY",         [VERB_EXPN] = "EXPN",     [VERB_HELP] = "HELP",
     [VERB_QUIT] = "QUIT",         [VERB_AUTH] = "AUTH",     [VERB_HTTP] = "HTTP",
-    [VERB_STARTTLS] = "STARTTLS", [VERB_HEADER] = "HEADER",
+    [VERB_STARTTLS] = "STARTTLS", [VERB_HEADER] = "HEADER", [VERB_XCLIENT] = "XCLIENT",
+    [VERB_XFORWARD] = "XFORWARD",
 };
 
 /* The bytes up to and with the first CRLF; 0: there is none. */

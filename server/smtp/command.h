@@ -46,6 +46,8 @@ enum verb {
     VERB_QUIT,
     VERB_STARTTLS,
     VERB_AUTH,
+    VERB_XCLIENT,
+    VERB_XFORWARD,
     VERB_HTTP,   /* GET, POST, CONNECT, ...: a browser or an attack (ALPACA) */
     VERB_HEADER, /* "Name: value" where a command should be: a body sent as commands */
     VERB_COUNT,

@@ -12,7 +12,10 @@ enum data_fault {
     DATA_BARE_CR = BIT(0),
     DATA_BARE_LF = BIT(1),
     DATA_NUL = BIT(2),
+    DATA_LONG_LINE = BIT(3), /* more than DATA_LINE_BYTES_MAX; noted by raw_scan() only (raw.h) */
 };
+
+#define DATA_LINE_BYTES_MAX 998 /* RFC 5322 2.1.1: of a line, its CRLF not counted */
 
 enum data_status { DATA_MORE, DATA_END };
 
@@ -21,6 +24,9 @@ struct data_scanner {
     uint8_t faults; /* BITs of enum data_fault so far */
     bool has_8bit;  /* a byte above 127 so far */
     uint64_t bytes; /* taken so far, the end included */
+    /* For raw.h: */
+    uint32_t line_bytes;  /* of the line so far; stops counting past DATA_LINE_BYTES_MAX */
+    uint64_t chunk_bytes; /* of the present chunk, as BDAT announced it: for its reply */
 };
 
 void data_init(struct data_scanner *s);

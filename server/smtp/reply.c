@@ -22,8 +22,9 @@ static const struct {
     [REPLY_RECIPIENT_OK] = REPLY("recipient_ok", 250, "2.1.5 Recipient ok"),
     [REPLY_START_DATA] =
         REPLY("start_data", 354, "Send the message, end it with <CR><LF>.<CR><LF>"),
-    [REPLY_HELP] =
-        REPLY("help", 214, "2.0.0 Commands: EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT"),
+    [REPLY_HELP] = REPLY(
+        "help", 214,
+        "2.0.0 Commands: EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT STARTTLS AUTH"),
     [REPLY_VRFY] =
         REPLY("vrfy", 252, "2.5.0 Addresses are not verified here, send the message to find out"),
     [REPLY_BYE] = REPLY("bye", 221, "2.0.0 Bye"),
@@ -93,6 +94,46 @@ static const struct {
     [REPLY_NOT_SMTP] = REPLY("not_smtp", 554, "5.5.0 This is an SMTP server, closing"),
     [REPLY_NOT_SYNCHRONIZED] =
         REPLY("not_synchronized", 554, "5.5.0 You sent before it was your turn, closing"),
+    [REPLY_TLS_READY] = REPLY("tls_ready", 220, "2.0.0 Begin TLS now"),
+    [REPLY_TLS_ACTIVE] = REPLY("tls_active", 554, "5.5.1 TLS is active already"),
+    [REPLY_TLS_BUSY] =
+        REPLY("tls_busy", 454, "4.7.0 Too many TLS handshakes at the moment, try again later"),
+    [REPLY_TLS_IN_TRANSACTION] = REPLY("tls_in_transaction", 503,
+                                       "5.5.1 STARTTLS is not possible after MAIL, RSET ends that"),
+    [REPLY_AUTH_OK] = REPLY("auth_ok", 235, "2.7.0 Authenticated"),
+    [REPLY_AUTH_FAILED] = REPLY("auth_failed", 535, "5.7.8 User name or password is wrong"),
+    [REPLY_AUTH_CANCELED] = REPLY("auth_canceled", 501, "5.7.0 Authentication canceled"),
+    [REPLY_AUTH_BAD_DATA] =
+        REPLY("auth_bad_data", 501, "5.5.2 Response is no base64 or not what was asked for"),
+    [REPLY_AUTH_TOO_LONG] = REPLY("auth_too_long", 500, "5.5.6 Response is too long"),
+    [REPLY_AUTH_TEMPORARY] =
+        REPLY("auth_temporary", 454, "4.7.0 Authentication is not possible now, try again later"),
+    [REPLY_AUTH_THROTTLED] =
+        REPLY("auth_throttled", 421, "4.7.0 Too many failed authentications, try again later"),
+    [REPLY_AUTH_DONE] = REPLY("auth_done", 503, "5.5.1 AUTH is possible once, and not after MAIL"),
+    [REPLY_AUTH_NEEDS_TLS] =
+        REPLY("auth_needs_tls", 530, "5.7.0 Send STARTTLS first, then authenticate"),
+    [REPLY_AUTH_REQUIRED] = REPLY("auth_required", 530, "5.7.0 Authenticate first"),
+    [REPLY_AUTH_UNKNOWN] =
+        REPLY("auth_unknown", 504, "5.5.4 Mechanism is not offered, EHLO lists those that are"),
+    [REPLY_SENDER_NOT_OWNED] =
+        REPLY("sender_not_owned", 553, "5.7.1 This sender address is not yours to use"),
+    [REPLY_BAD_UTF8] =
+        REPLY("bad_unicode", 501, "5.5.2 Address is no valid UTF-8 or its domain no valid name"),
+    [REPLY_TOO_MANY_DOMAINS] =
+        REPLY("too_many_domains", 452,
+              "4.5.3 Too many recipient domains, send the message to the rest separately"),
+    [REPLY_BAD_CHUNK_SIZE] =
+        REPLY("bad_chunk_size", 501, "5.5.4 Use BDAT size or BDAT size LAST, closing"),
+    [REPLY_CHUNK_OUT_OF_ORDER] =
+        REPLY("chunk_out_of_order", 503,
+              "5.5.1 No message to which this chunk belongs, RSET starts again"),
+    [REPLY_CHUNKING_BEGUN] =
+        REPLY("chunking_begun", 503, "5.5.1 The message began with BDAT, end it with BDAT or RSET"),
+    [REPLY_BINARY_NEEDS_BDAT] =
+        REPLY("binary_needs_bdat", 503, "5.5.1 A message with BODY=BINARYMIME is sent with BDAT"),
+    [REPLY_NOT_PERMITTED] = REPLY("not_permitted", 550, "5.7.0 This command is not for you"),
+    [REPLY_NO_DUTY] = REPLY("no_duty", 503, "5.5.1 A health probe sends no mail"),
 };
 
 struct slice reply_line(enum reply_id id)

@@ -52,6 +52,30 @@ enum reply_id {
     REPLY_SHUTTING_DOWN,        /* 421 4.3.2 */
     REPLY_NOT_SMTP,             /* 554 5.5.0: HTTP, TLS or a header line as a command */
     REPLY_NOT_SYNCHRONIZED,     /* 554 5.5.0: bytes before the banner, unauthorized pipelining */
+    REPLY_TLS_READY,            /* 220 2.0.0 */
+    REPLY_TLS_ACTIVE,           /* 554 5.5.1: STARTTLS under TLS */
+    REPLY_TLS_BUSY,             /* 454 4.7.0: too many handshakes at once */
+    REPLY_TLS_IN_TRANSACTION,   /* 503 5.5.1: STARTTLS after MAIL */
+    REPLY_AUTH_OK,              /* 235 2.7.0 */
+    REPLY_AUTH_FAILED,          /* 535 5.7.8 */
+    REPLY_AUTH_CANCELED,        /* 501 5.7.0: the client sent "*" */
+    REPLY_AUTH_BAD_DATA,        /* 501 5.5.2: no base64, or not what the mechanism asks for */
+    REPLY_AUTH_TOO_LONG,        /* 500 5.5.6 */
+    REPLY_AUTH_TEMPORARY,       /* 454 4.7.0 */
+    REPLY_AUTH_THROTTLED,       /* 421 4.7.0: too many failures of this client or user */
+    REPLY_AUTH_DONE,            /* 503 5.5.1: authenticated already, or inside a transaction */
+    REPLY_AUTH_NEEDS_TLS,     /* 530 5.7.0: AUTH, and MAIL where it is required, before STARTTLS */
+    REPLY_AUTH_REQUIRED,      /* 530 5.7.0 */
+    REPLY_AUTH_UNKNOWN,       /* 504 5.5.4: no such mechanism */
+    REPLY_SENDER_NOT_OWNED,   /* 553 5.7.1 */
+    REPLY_BAD_UTF8,           /* 501 5.5.2: an address that is no UTF-8, or no domain by IDNA */
+    REPLY_TOO_MANY_DOMAINS,   /* 452 4.5.3 */
+    REPLY_BAD_CHUNK_SIZE,     /* 501 5.5.4 */
+    REPLY_CHUNK_OUT_OF_ORDER, /* 503 5.5.1: BDAT without a recipient, or after it was refused */
+    REPLY_CHUNKING_BEGUN,     /* 503 5.5.1: DATA or MAIL inside BDAT */
+    REPLY_BINARY_NEEDS_BDAT,  /* 503 5.5.1: DATA after BODY=BINARYMIME */
+    REPLY_NOT_PERMITTED,      /* 550 5.7.0: XCLIENT or XFORWARD of a peer that is not listed */
+    REPLY_NO_DUTY,            /* 503 5.5.1: a health probe may not send mail */
     REPLY_COUNT,
 };
 

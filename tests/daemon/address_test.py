@@ -1,6 +1,8 @@
 """Addresses (list A) and who may be written to (list R: open-relay probes)."""
 
-from tests.support.daemon_case import DaemonTest
+import urllib.parse
+
+from tests.support.daemon_case import DaemonTest, under_tls
 from tests.support.gateway import wait_until
 
 
@@ -64,6 +66,52 @@ class AddressTest(DaemonTest):
             self.assertIn(client.read_reply().code, (500, 501), data)
             self.assert_goes_on(client)
 
+    def test_a14_u_labels(self):
+        client = self.client()
+        for path in ("<a@bücher.test>", "<ü@box.test>", '<"ü"@box.test>', "<a@例え.test>"):
+            client.expect("RSET", 250)
+            self.assert_reply(client.command(f"MAIL FROM:{path}"), 553, "5.6.7", path)
+            client.expect("MAIL FROM:<a@client.test>", 250)
+            self.assert_reply(client.command(f"RCPT TO:{path}"), 553, "5.6.7", path)
+            client.expect("RSET", 250)
+            self.assert_reply(client.command(f"MAIL FROM:{path} SMTPUTF8"), 250, "2.1.0", path)
+        for path in ("<a@xn-->", "<a@xn--.test>", "<a@box.xn--abc-.test>"):
+            self.rcpt(client, path, [501])
+        for path in ("<a@xn--zzzzzzzzz.test>", "<a@xn--0.pt>", "<a@box.XN--0.test>"):
+            self.assertEqual(self.rcpt(client, path, [501]).status, "5.5.2")
+            client.expect("RSET", 250)
+            self.assert_reply(client.command(f"MAIL FROM:{path}"), 501, None, path)
+
+    def utf8_rcpt(self, client, path):
+        client.expect("RSET", 250)
+        client.expect("MAIL FROM:<a@client.test> SMTPUTF8", 250)
+        return client.command(f"RCPT TO:{path}")
+
+    def test_a15_no_second_address_appears(self):
+        client = self.client()
+        for path in ("<x＠box.test>", "<x@elsewhere.test＠box.test>", "<x@box.test＠elsewhere.test>",
+                     "<x@box。test>", "<x@box．test>", "<x@\u202etset.xob>", "<x@bo\u00adx.test>",
+                     "<x@ｂｏｘ.test>", "<x@\u0085box.test>", "<x\u0085@box.test>"):
+            self.assert_reply(self.utf8_rcpt(client, path), 501, None, path)
+        for path in ("<x＠elsewhere.test@box.test>", "<\u202ex@box.test>", "<ü@box.test>", "<u\u0308@box.test>"):
+            self.assert_reply(self.utf8_rcpt(client, path), 250, "2.1.5", path)
+        for path in ("<x＠box.test@elsewhere.test>", "<x@box.test.elsewhere.bücher>"):
+            self.assert_reply(self.utf8_rcpt(client, path), 550, "5.7.1", path)
+
+    def test_a15_nfc_and_nfd_are_two_mailboxes(self):
+        client = self.client()
+        nfc, nfd = f"ü.{self.tag}@box.test", f"u\u0308.{self.tag}@box.test"
+        client.expect("MAIL FROM:<ä@client.test> SMTPUTF8 BODY=8BITMIME", 250)
+        for recipient in (nfc, nfd, nfc):
+            client.expect(f"RCPT TO:<{recipient}>", 250)
+        client.expect("DATA", 354)
+        client.send("Subject: ü\r\n\r\nü\r\n.\r\n".encode())
+        self.assert_reply(client.read_reply(), 250)
+        for recipient in (nfc, nfd):
+            mail = self.gateway.wait_for_mail(urllib.parse.quote(recipient, safe="@"))[0]
+            self.assertTrue(mail.startswith("Return-Path: <ä@client.test>\r\n".encode()), mail[:80])
+            self.assertTrue(mail.endswith("\r\n\r\nü\r\n".encode()))
+
     def test_relay_probes(self):
         senders = ["<>", "<s@ext.test>", "<s@box.test>", "<s@[127.0.0.1]>"]
         recipients = [
@@ -110,3 +158,6 @@ class PostmasterTest(DaemonTest):
         self.assert_reply(client.read_reply(), 250)
         self.gateway.wait_for_empty_queue()
         self.assertEqual(self.gateway.metric("postern_queue_messages", state="failed"), 0)
+
+
+AddressUnderTls = under_tls(AddressTest)

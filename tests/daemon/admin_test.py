@@ -4,10 +4,12 @@ import http.client
 import json
 import re
 import socket
+import ssl
 import unittest
 
+from tests.support import certificates
 from tests.support.daemon_case import DaemonTest
-from tests.support.gateway import ROOT, Gateway, wait_until
+from tests.support.gateway import ROOT, Gateway, tls_settings, wait_until
 from tests.support.sink_server import Sink
 
 MAIL = b"Subject: x\r\n\r\nbody\r\n"
@@ -111,6 +113,74 @@ class MetricsTest(DaemonTest):
             self.assertEqual(values[-1], metrics.value(name + "_count"))
             self.assertEqual(float(buckets[0][0]), 0.0001)
             self.assertEqual(float(buckets[-2][0]), 60.0)
+
+
+class SecurityMetricsTest(DaemonTest):
+    users = [("alice", "wonderland")]
+    pairs = (certificates.server("mx.gateway.test", "other.gateway.test", serial=3),
+             certificates.server("mx.gateway.test", kind="rsa"))
+    settings = {"listener": {"tls": tls_settings(*pairs), "auth": {"users": "users.txt"}}}
+
+    def grown(self, do, name):
+        """What the samples of `name` grew by while do() ran: {labels without the listener: n}."""
+        def counts():
+            return {tuple(sorted((key, value) for key, value in labels.items() if key != "listener")):
+                    value for sample, labels, value in self.gateway.metrics().samples
+                    if sample == name}
+        before = counts()
+        do()
+        return {labels: value - before.get(labels, 0) for labels, value in counts().items()
+                if value != before.get(labels, 0)}
+
+    def test_handshakes(self):
+        def connect(version, session=None):
+            context = certificates.client_context(maximum=version)
+            if session is not None:
+                context = session[0]
+            client = self.client(tls="starttls", context=context,
+                                 session=session[1] if session else None)
+            client.expect("QUIT", 221)
+            client.read_to_end()
+            return context, client.tls.session
+
+        def fail():
+            client = self.raw_client()
+            client.greet()
+            client.expect("STARTTLS", 220)
+            client.send(b"this is no ClientHello")
+            while client.raw.recv(1 << 16):
+                pass
+
+        def run():
+            connect(ssl.TLSVersion.TLSv1_3)
+            kept = connect(ssl.TLSVersion.TLSv1_2)
+            connect(ssl.TLSVersion.TLSv1_2, kept)
+            fail()
+
+        self.assertEqual(self.grown(run, "postern_tls_handshakes_total"), {
+            (("direction", "in"), ("result", "full"), ("version", "1.2")): 1,
+            (("direction", "in"), ("result", "full"), ("version", "1.3")): 1,
+            (("direction", "in"), ("result", "resumed"), ("version", "1.2")): 1,
+            (("direction", "in"), ("result", "failed"), ("version", "unknown")): 1})
+
+    def test_auth(self):
+        def run():
+            client = self.client(tls="starttls")
+            self.assertEqual(client.auth_plain("alice", "wrong").code, 535)
+            self.assertEqual(client.auth_plain("alice", "wonderland").code, 235)
+
+        self.assertEqual(self.grown(run, "postern_auth_attempts_total"), {
+            (("result", "failed"),): 1, (("result", "ok"),): 1})
+
+    def test_of_certificates_for_a_name_the_first_to_end_counts(self):
+        ends = [(labels, value) for sample, labels, value in self.gateway.metrics().samples
+                if sample == "postern_tls_certificate_expiry_timestamp_seconds"]
+        self.assertEqual([labels for labels, _ in ends], [{"name": "mx.gateway.test"}])
+        first = min(ssl.cert_time_to_seconds(
+            certificates.openssl("x509", "-noout", "-enddate", "-in", str(pair.chain),
+                                 folder=pair.folder).strip().removeprefix("notAfter="))
+            for pair in self.pairs)
+        self.assertEqual(ends[0][1], first)
 
 
 class QueueTest(unittest.TestCase):

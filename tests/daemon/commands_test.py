@@ -4,9 +4,8 @@ import ssl
 import time
 import unittest
 
-from tests.support.daemon_case import DaemonTest
+from tests.support.daemon_case import DaemonTest, under_tls
 from tests.support.gateway import Gateway, settings, without_trace
-from tests.support.smtp_client import Client
 
 
 class CommandsTest(DaemonTest):
@@ -68,13 +67,21 @@ class CommandsTest(DaemonTest):
         self.assert_reply(client.command("RCPT TO:<a@bücher.box.test>"), 553, "5.6.7")
         self.assert_goes_on(client)
 
-    def test_c6_smtputf8_is_not_offered(self):
+    def test_c6_bad_utf8(self):
         client = self.client()
-        self.assertNotIn("SMTPUTF8", client.command("EHLO client.test").lines)
-        self.assert_reply(client.command("MAIL FROM:<a@client.test> SMTPUTF8"), 555, "5.5.4")
-        for address in (b"\xc0\xaf", b"\xed\xa0\x80", b"\xe2\x82"):
-            reply = client.command(b"MAIL FROM:<" + address + b"@client.test> SMTPUTF8")
-            self.assert_reply(reply, 553, "5.6.7", address)
+        for address in (b"\xc0\xaf", b"\xed\xa0\x80", b"\xe2\x82", b"\xff", b"a\x80b", b"\xf4\x90\x80\x80"):
+            for path in (b"<" + address + b"@client.test>", b"<a@" + address + b".test>",
+                         b'<"' + address + b'"@client.test>'):
+                reply = client.command(b"MAIL FROM:" + path + b" SMTPUTF8")
+                self.assert_reply(reply, 501, "5.5.2", path)
+                reply = client.command(b"MAIL FROM:" + path)
+                self.assert_reply(reply, 553, "5.6.7", path)
+                client.expect("MAIL FROM:<a@client.test> SMTPUTF8", 250)
+                self.assert_reply(client.command(b"RCPT TO:" + path), 501, "5.5.2", path)
+                client.expect("RSET", 250)
+                if path.startswith(b'<"'):  # well below the limit of errors
+                    client.close()
+                    client = self.client()
         self.assert_goes_on(client)
 
     def test_c7_case_and_blanks(self):
@@ -222,11 +229,13 @@ class CommandsTest(DaemonTest):
 
     def test_c22_unknown_parameters(self):
         client = self.client()
-        for parameter in ("FOO", "FOO=bar", "AUTH=<>", "RET=HDRS", "ENVID=x", "REQUIRETLS"):
+        # AUTH is offered where there are users, REQUIRETLS under TLS.
+        for parameter in ("FOO", "FOO=bar", "AUTH=<>", "NOTIFY=NEVER", "ORCPT=rfc822;a", "BY=120;R",
+                          *(["REQUIRETLS"] if self.tls is None else [])):
             reply = client.command(f"MAIL FROM:<a@client.test> {parameter}")
             self.assert_reply(reply, 555, "5.5.4", parameter)
         client.expect("MAIL FROM:<a@client.test>", 250)
-        for parameter in ("FOO", "FOO=bar", "SIZE=1"):
+        for parameter in ("FOO", "FOO=bar", "SIZE=1", "RET=FULL", "ENVID=a", "SMTPUTF8"):
             reply = client.command(f"RCPT TO:<{self.box()}> {parameter}")
             self.assert_reply(reply, 555, "5.5.4", parameter)
         self.assert_goes_on(client)
@@ -243,19 +252,22 @@ class CommandsTest(DaemonTest):
 
     def test_c25_body_values(self):
         client = self.client()
-        for value in ("BODY=FOO", "BODY=", "BODY", "BODY=BINARYMIME", "BODY=7BIT BODY=7BIT"):
+        for value in ("BODY=FOO", "BODY=", "BODY", "BODY=BINARY", "BODY=7BIT BODY=7BIT"):
             reply = client.command(f"MAIL FROM:<a@client.test> {value}")
             self.assert_reply(reply, 501, "5.5.4", value)
-        for value in ("BODY=7BIT", "BODY=8BITMIME", "body=8bitmime SIZE=10"):
+        for value in ("BODY=7BIT", "BODY=8BITMIME", "body=8bitmime SIZE=10", "BODY=BINARYMIME"):
             self.assert_reply(client.command(f"MAIL FROM:<a@client.test> {value}"), 250, None, value)
             client.expect("RSET", 250)
 
     def test_c26_parameters_after_helo(self):
         client = self.raw_client()
         client.greet(verb="HELO")
-        for value in ("SIZE=10", "BODY=8BITMIME"):
+        for value in ("SIZE=10", "BODY=8BITMIME", "SMTPUTF8", "RET=FULL", "ENVID=a"):
             self.assert_reply(client.command(f"MAIL FROM:<a@client.test> {value}"), 555, "5.5.4", value)
+        # Without parameters there is no SMTPUTF8, so that an address can only be ASCII.
+        self.assert_reply(client.command("MAIL FROM:<ä@client.test> SMTPUTF8"), 553, "5.6.7")
         client.expect("MAIL FROM:<a@client.test>", 250)
+        self.assert_reply(client.command(f"RCPT TO:<{self.box()}> NOTIFY=NEVER"), 555, "5.5.4")
 
     def test_c29_the_recipient_past_the_limit(self):
         client = self.client(timeout=60)
@@ -277,13 +289,18 @@ class CommandsTest(DaemonTest):
         time.sleep(0.3)
         self.gateway.wait_for_mail(self.box(), 1)
 
-    def test_c31_dsn_is_not_offered(self):
+    def test_c31_bad_dsn_parameters(self):
         client = self.client()
-        self.assertNotIn("DSN", client.command("EHLO client.test").lines)
+        for parameter in ("RET=BOTH", "RET", "RET=FULL RET=FULL", "ENVID=", "ENVID=a+2", "ENVID=a+0D+0A",
+                          "ENVID=" + "x" * 101, "ENVID=a ENVID=a"):
+            reply = client.command(f"MAIL FROM:<a@client.test> {parameter}")
+            self.assert_reply(reply, 501, "5.5.4", parameter)
         client.expect("MAIL FROM:<a@client.test>", 250)
-        for parameter in ("NOTIFY=NEVER", "NOTIFY=NEVER,FAILURE", "ORCPT=rfc822;a@b", "NOTIFY=FOO"):
+        for parameter in ("NOTIFY=NEVER,FAILURE", "NOTIFY=DELAY,DELAY", "NOTIFY=FOO", "ORCPT=a@b",
+                          "ORCPT=rfc822;a+zz", "ORCPT=rfc822;" + "x" * 494, "ORCPT=rfc822;+0D+0AX"):
             reply = client.command(f"RCPT TO:<{self.box()}> {parameter}")
-            self.assert_reply(reply, 555, "5.5.4", parameter)
+            self.assert_reply(reply, 501, "5.5.4", parameter)
+        client.expect(f"RCPT TO:<{self.box()}> NOTIFY=NEVER ORCPT=rfc822;" + "x" * 493, 250)
 
     def test_c32_what_is_advertised_works(self):
         client = self.raw_client()
@@ -291,17 +308,18 @@ class CommandsTest(DaemonTest):
         self.assertEqual(len(client.expect("HELO client.test", 250).lines), 1)
         lines = client.expect("EHLO client.test", 250).lines
         names = {line.split(" ")[0] for line in lines[1:]}
-        self.assertLessEqual({"PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES", "SIZE"}, names)
+        self.assertLessEqual({"PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES", "SIZE", "CHUNKING",
+                              "BINARYMIME", "SMTPUTF8", "DSN", "LIMITS"}, names)
         commands = {"STARTTLS": "STARTTLS", "AUTH": "AUTH PLAIN", "CHUNKING": "BDAT 0 LAST",
                     "VRFY": "VRFY x", "HELP": "HELP", "EXPN": "EXPN x", "ETRN": "ETRN x"}
         for name in names & set(commands):
-            with Client(self.gateway.port()) as other:
+            with self.raw_client() as other:
                 other.greet()
                 self.assertNotIn(other.command(commands[name]).code, (500, 502), name)
 
     def test_not_offered(self):
         client = self.client()
-        for line in ("STARTTLS", "AUTH PLAIN AGEAYg==", "BDAT 10 LAST"):
+        for line in ("AUTH PLAIN AGEAYg==", "EXPN list", *(["STARTTLS"] if self.tls is None else [])):
             self.assert_reply(client.command(line), 502, "5.5.1", line)
 
     def test_every_error_has_a_status(self):
@@ -388,3 +406,6 @@ class SizeTest(unittest.TestCase):
                 if line.startswith("VmRSS:"):
                     return int(line.split()[1])
         raise AssertionError("no VmRSS")
+
+
+CommandsUnderTls = under_tls(CommandsTest)

@@ -5,7 +5,9 @@ import shutil
 import subprocess
 import unittest
 
-from tests.support.gateway import binary, scratch_folder, settings, yaml_text
+from tests.support import certificates
+from tests.support.gateway import (binary, password_line, scratch_folder, settings, tls_settings,
+                                   yaml_text)
 
 SIX_MISTAKES = """\
 node:
@@ -64,10 +66,48 @@ class CheckTest(unittest.TestCase):
 
     def test_keys_that_are_not_built_are_said_so(self):
         config = settings()
-        config["listeners"][0]["tls"] = {"mode": "starttls"}
+        config["resolver"] = {"servers": ["127.0.0.1:53"]}
         done = self.check(yaml_text(config) + "\n")
         self.assertEqual(done.returncode, 78)
-        self.assertIn("tls", done.stdout + done.stderr)
+        self.assertRegex(done.stderr, r"postern\.yaml:\d+:1: 'resolver' is not built yet")
+
+    def test_files_that_are_not_there(self):
+        config = settings(listener={
+            "tls": {"mode": "starttls", "certificates": [{"certificate": "no.pem", "key": "no.key"}]},
+            "auth": {"users": "no.txt"}})
+        done = self.check(yaml_text(config) + "\n")
+        self.assertEqual(done.returncode, 78)
+        lines = done.stderr.strip().split("\n")
+        self.assertEqual(len(lines), 3, lines)
+        for line, name in zip(lines, ("no.pem", "no.key", "no.txt")):
+            self.assertRegex(line, rf"postern\.yaml:\d+:\d+: '\w+': cannot read '\S*{name}': No such")
+
+    def test_certificates_and_users_that_are_bad(self):
+        chain, key = certificates.wrong_key("mx.gateway.test")
+        (self.folder / "users.txt").write_text("alice\n")
+        (self.folder / "users.txt").chmod(0o600)
+        config = settings(listener={
+            "tls": {"mode": "starttls", "certificates": [
+                {"certificate": str(chain), "key": str(key)},
+                {"certificate": "postern.yaml"}]},
+            "auth": {"users": "users.txt"}})
+        done = self.check(yaml_text(config) + "\n")
+        self.assertEqual(done.returncode, 78)
+        lines = done.stderr.strip().split("\n")
+        self.assertEqual(len(lines), 3, lines)
+        self.assertRegex(lines[0], rf"postern\.yaml:\d+:\d+: .*{key}")
+        self.assertRegex(lines[1], r"postern\.yaml:\d+:\d+: .*postern\.yaml.*PEM")
+        self.assertRegex(lines[2], r"users\.txt:1: ")
+        self.assertFalse((self.folder / "spool").exists(), "check is to start nothing")
+
+    def test_good_certificates_and_users(self):
+        (self.folder / "users.txt").write_text(password_line("alice", "wonderland"))
+        (self.folder / "users.txt").chmod(0o600)
+        config = settings(listener={"service": "submission", "tls": tls_settings(),
+                                    "auth": {"users": "users.txt"}})
+        done = self.check(yaml_text(config) + "\n", "--show")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertRegex(done.stdout, r"(?m)^listeners\[mx\]\.tls\.certificates\[1\]\.key: \S+ +# \S*:\d+:\d+$")
 
 
 class UsageTest(unittest.TestCase):

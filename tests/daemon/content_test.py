@@ -52,6 +52,18 @@ class ContentTest(DaemonTest):
             self.assert_reply(self.offer(content), 550, "5.6.0", content)
         self.assertEqual(self.gateway.received(), before)
 
+    def test_h6_8bit_content_and_headers(self):
+        content = (b"Subject: \xe4 \xc3\xa4\r\nX-\xff: y\r\n\r\n" + bytes(range(128, 256)) + b"\r\n")
+        for parameters in ("", " BODY=8BITMIME"):
+            client = self.client()
+            client.expect(f"MAIL FROM:<a@client.test>{parameters}", 250)
+            client.expect(f"RCPT TO:<{self.box()}>", 250)
+            client.expect("DATA", 354)
+            client.send(content + b".\r\n")
+            self.assert_reply(client.read_reply(), 250)
+        for mail in self.gateway.wait_for_mail(self.box(), 2):
+            self.assertEqual(without_trace(mail), content)
+
     def test_a_megabyte_line(self):
         content = b"Subject: x\r\n\r\n" + b"y" * 1_000_000 + b"\r\n"
         reply = self.offer(content)

@@ -237,12 +237,15 @@ class Cases:
         self.assert_goes_on(client)
         self.assertEqual(self.gateway.mailbox(f"{self.tag}@box.test"), [])
 
-    def test_e28_bdat_is_not_offered(self):
+    def test_e28_an_end_of_data_inside_a_chunk(self):
+        content = HEAD + b"\r\n.\r\n" + second_mail(self.tag) + b"\r\n.\r\n"
         client = self.client()
-        self.assertNotIn("CHUNKING", client.command("EHLO client.test").lines)
-        client.start("a@client.test", [f"{self.tag}@box.test"])
-        self.assert_reply(client.command("BDAT 0 LAST"), 502, "5.5.1")
+        client.start("a@client.test", [f"{self.tag}@box.test", f"{self.tag}@sink.test"])
+        self.assert_reply(client.bdat(content, is_last=True), 250)
         self.assert_goes_on(client)
+        self.assertEqual(without_trace(self.gateway.wait_for_mail(f"{self.tag}@box.test")[0]), content)
+        self.assertEqual(without_trace(self.relayed(self.tag).content), content)
+        self.assert_no_second_mail(self.tag)
 
 
 class RejectTest(Cases, DaemonTest):
@@ -264,6 +267,17 @@ class RejectTest(Cases, DaemonTest):
             self.assert_reply(client.read_reply(), 550, "5.6.0", name)
             self.assert_goes_on(client)
             self.assertEqual(self.gateway.mailbox(f"{self.tag}-{name}@box.test"), [])
+
+    def test_e29_bare_newlines_in_a_chunk(self):
+        for name, sequence in NO_ENDS.items():
+            tag = f"{self.tag}-{name.lower()}"
+            client = self.client()
+            client.start("a@client.test", [f"{tag}@box.test"])
+            content = HEAD + sequence + second_mail(tag) + b"\r\n.\r\n"
+            self.assert_reply(client.bdat(content, is_last=True), 550, "5.6.0", name)
+            self.assert_goes_on(client)
+            self.assertEqual(self.gateway.mailbox(f"{tag}@box.test"), [], name)
+            self.assert_no_second_mail(tag)
 
     def test_a_long_refused_message_is_read_to_its_end(self):
         client = self.client()
@@ -311,6 +325,20 @@ class NormalizeTest(Cases, DaemonTest):
             expected = normalized(HEAD + sequence + second_mail(tag)) + b"\r\n"
             self.assertEqual(boxed, expected, name)
         self.assert_no_second_mail(tag)
+
+    def test_e29_bare_newlines_in_a_chunk(self):
+        for name, sequence in NO_ENDS.items():
+            if b"\0" in sequence:
+                continue
+            tag = f"{self.tag}-{name.lower()}"
+            client = self.client()
+            client.start("a@client.test", [f"{tag}@box.test", f"{tag}@sink.test"])
+            content = HEAD + sequence + second_mail(tag) + b"\r\n.\r\n"
+            self.assert_reply(client.bdat(content, is_last=True), 250, "2.0.0", name)
+            mail = self.gateway.wait_for_mail(f"{tag}@box.test")[0]
+            self.assertEqual(without_trace(mail), normalized(content), name)
+            self.assertEqual(without_trace(self.relayed(tag).content), normalized(content), name)
+            self.assert_no_second_mail(tag)
 
     def test_a_normalized_message_of_many_blocks(self):
         line = b"text\n.\nmore\r\n" + b"x" * 70 + b"\r\n"

@@ -4,7 +4,7 @@ import os
 import time
 import unittest
 
-from tests.support.daemon_case import DaemonTest
+from tests.support.daemon_case import DaemonTest, under_tls
 from tests.support.gateway import IS_LONG, Gateway, scratch_folder, settings, wait_until
 from tests.support.smtp_client import Client
 
@@ -199,3 +199,9 @@ class DiskReserveTest(unittest.TestCase):
                 client.expect("NOOP", 250)
             self.assertEqual(gateway.metric("postern_backpressure", reason="disk"), 1)
             self.assertEqual(gateway.get("/livez")[0], 200)
+
+
+TimeUnderTls = under_tls(TimeTest)
+DeafClientUnderTls = under_tls(DeafClientTest)
+DataRateUnderTls = under_tls(DataRateTest)
+MessagesPerConnectionUnderTls = under_tls(MessagesPerConnectionTest)

@@ -2,7 +2,7 @@
 
 import time
 
-from tests.support.daemon_case import DaemonTest
+from tests.support.daemon_case import DaemonTest, under_tls
 from tests.support.gateway import wait_until, without_trace
 
 
@@ -73,12 +73,6 @@ class PipeliningTest(DaemonTest):
             self.assertGreaterEqual(len(replies), 99, line)
             self.assert_reply(replies[-1], 421, "4.7.0", line)
             self.assertEqual({reply.code // 100 for reply in replies[:-1]}, {2}, line)
-
-    def test_p14_starttls_is_not_offered_in_a_transaction_either(self):
-        client = self.client()
-        client.start("a@client.test", [self.box()])
-        self.assertIn(client.command("STARTTLS").code, (502, 503))
-        client.expect("DATA", 354)
 
     def test_p20_the_connection_ends_in_the_middle(self):
         before = self.gateway.received()
@@ -175,3 +169,6 @@ class PipeliningTest(DaemonTest):
         recipient = f"{self.tag}@sink.test"
         wait_until(lambda: len(self.sink.accepted(recipient)) == len(wanted), "the relayed messages")
         self.assertEqual({without_trace(m.content) for m in self.sink.accepted(recipient)}, wanted)
+
+
+PipeliningUnderTls = under_tls(PipeliningTest)

@@ -3,7 +3,7 @@ an answer, full listeners, a drain while a message is refused, groups that do no
 
 import time
 
-from tests.support.daemon_case import DaemonTest
+from tests.support.daemon_case import DaemonTest, under_tls
 from tests.support.gateway import wait_until
 
 
@@ -109,3 +109,9 @@ class DrainTest(DaemonTest):
     @classmethod
     def tearDownClass(cls):
         pass
+
+
+LargeHeaderUnderTls = under_tls(LargeHeaderTest)
+SynchronizationUnderTls = under_tls(SynchronizationTest)
+VanishingPeerUnderTls = under_tls(VanishingPeerTest)
+DrainUnderTls = under_tls(DrainTest)

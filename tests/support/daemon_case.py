@@ -6,20 +6,26 @@ stop with status 0."""
 
 import unittest
 
-from tests.support.gateway import Gateway, settings
+from tests.support.gateway import Gateway, merged, settings, tls_settings
 from tests.support.sink_server import Sink
 
 
 class DaemonTest(unittest.TestCase):
     settings = {}  # changes over tests.support.gateway.settings()
     sink_replies = {}
+    tls = None  # "implicit": all clients of the class talk under TLS; see under_tls()
+    users = ()  # (user, password) or (user, password, options of passwd...): in the file users.txt
 
     @classmethod
     def setUpClass(cls):
         cls.sink = Sink(cls.sink_replies)
         cls.addClassCleanup(cls.sink.stop)
-        cls.gateway = Gateway(settings(sink_address=cls.sink.address, **cls.settings))
+        changes = cls.settings
+        if cls.tls is not None:
+            changes = merged(changes, {"listener": {"tls": tls_settings(mode=cls.tls)}})
+        cls.gateway = Gateway(settings(sink_address=cls.sink.address, **changes))
         cls.addClassCleanup(cls.gateway.clean_up)
+        cls.gateway.write_users(cls.users)
         cls.gateway.start()
 
     @classmethod
@@ -33,12 +39,12 @@ class DaemonTest(unittest.TestCase):
         self.gateway.check_is_alive()
 
     def client(self, **options):
-        client = self.gateway.client(**options)
+        client = self.gateway.client(**{"tls": self.tls, **options})
         self.addCleanup(client.close)
         return client
 
     def raw_client(self, **options):
-        client = self.gateway.raw_client(**options)
+        client = self.gateway.raw_client(**{"tls": self.tls, **options})
         self.addCleanup(client.close)
         return client
 
@@ -56,3 +62,14 @@ class DaemonTest(unittest.TestCase):
         """The server's last replies, and then an orderly end."""
         replies = client.read_to_end()
         self.assertEqual([reply.code for reply in replies], list(codes), replies)
+
+
+def under_tls(case):
+    """The same tests, all of them over TLS from the first byte. A module that has
+
+        PipeliningUnderTls = under_tls(PipeliningTest)
+
+    runs both."""
+    name = case.__name__.removesuffix("Test") + "UnderTls"
+    return type(name, (case,), {"tls": "implicit", "__module__": case.__module__,
+                                "__doc__": f"{case.__name__} over TLS."})

@@ -22,7 +22,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.support import smtp_client
+from tests.support import certificates, smtp_client
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS_MAX = 60.0
@@ -37,6 +37,7 @@ IS_LONG = os.environ.get("POSTERN_TEST_LONG") == "1"
 def binary():
     """The daemon under test."""
     path = os.environ.get("POSTERN_BINARY", str(ROOT / "build" / "release" / "postern"))
+    path = os.path.abspath(path)  # the daemon is started in a folder of its own
     if not os.access(path, os.X_OK):
         raise AssertionError(f"no daemon at {path}: build it, or set POSTERN_BINARY")
     return path
@@ -126,7 +127,8 @@ def merged(base, changes):
 
 def settings(sink_address=None, listener=None, **changes):
     """A configuration for tests: sink.test is relayed to `sink_address`, box.test goes to Maildirs,
-    void.test is discarded, refused.test is refused. `listener` changes the listener `mx`."""
+    void.test is discarded, refused.test is refused. `listener` changes the listener `mx`; or
+    listeners=[listener(...), ...] names all of them."""
     routes = []
     if sink_address is not None:
         hosts = [sink_address] if isinstance(sink_address, str) else list(sink_address)
@@ -149,6 +151,27 @@ def settings(sink_address=None, listener=None, **changes):
         "log": {"format": "json", "level": "info"},
     }
     return merged(base, changes)
+
+
+def listener(name="mx", service="mx", **changes):
+    """One of several listeners, on a port that the kernel chooses."""
+    return merged({"name": name, "address": ["127.0.0.1:0"], "service": service}, changes)
+
+
+def tls_settings(*pairs, mode="starttls", **changes):
+    """The `tls` of a listener: with these certificates (certificates.Pair), or with one for
+    mx.gateway.test."""
+    pairs = pairs or (certificates.server("mx.gateway.test"),)
+    return merged({"mode": mode, "certificates": [pair.settings for pair in pairs]}, changes)
+
+
+def password_line(user, password, *options):
+    """The line of a users file for them, made by `postern passwd`."""
+    done = subprocess.run([binary(), "passwd", *options, user], input=password.encode("utf-8") + b"\n",
+                          capture_output=True, timeout=60, check=False)
+    if done.returncode != 0:
+        raise AssertionError(f"postern passwd {user}: status {done.returncode}: {done.stderr!r}")
+    return done.stdout.decode("utf-8")
 
 
 def fixed_port():
@@ -224,6 +247,14 @@ class Gateway:
         self.config = config
         text = config if isinstance(config, str) else yaml_text(config) + "\n"
         self.config_file.write_text(text, encoding="utf-8")
+
+    def write_users(self, users):
+        """The file users.txt beside the configuration; `users`: (user, password, option...)."""
+        if users:
+            lines = [password_line(user, password, *options) for user, password, *options in users]
+            path = self.folder / "users.txt"
+            path.touch(mode=0o600)  # others must not read it
+            path.write_text("".join(lines), encoding="utf-8")
 
     def __enter__(self):
         try:
@@ -314,13 +345,13 @@ class Gateway:
     def admin_port(self):
         return int(self.ready["admin"][0].rpartition(":")[2])
 
-    def client(self, **options):
-        """A client that has said EHLO."""
-        return smtp_client.connected(self.port(), **options)
+    def client(self, listener="mx", **options):
+        """A client that has said EHLO (tls="starttls" or "implicit": under TLS)."""
+        return smtp_client.connected(self.port(listener), **options)
 
-    def raw_client(self, **options):
+    def raw_client(self, listener="mx", **options):
         """A client that has not even read the banner."""
-        return smtp_client.Client(self.port(), **options)
+        return smtp_client.Client(self.port(listener), **options)
 
     # --- ending ---
 

@@ -2,13 +2,21 @@
 
     sink = Sink(replies={"RCPT": "550 5.1.1 no"})
     sink = Sink(replies={"dot": lambda session, message: Drop() if message.sender == "" else None})
+    sink = Sink(capabilities=["PIPELINING", "SIZE 1000", "CHUNKING", "LIMITS RCPTMAX=2"])
+
+`capabilities` are the lines of the answer to EHLO, and the sink holds the sender to them: what was
+not offered (SIZE, 8BITMIME, CHUNKING, BINARYMIME, SMTPUTF8, DSN) or is beyond the offer (SIZE,
+LIMITS), and a CR or LF that stands alone in DATA, is refused as a strict server refuses it, so
+that a message that arrives was handed over by the rules.
 
 A reply is the text of one line ("250 2.0.0 Ok"), a list of lines, bytes that go out as they are, or
 an action: Drop() closes the connection, Wait(seconds, reply) answers later, Hang() never does. The
-keys are "connect", the verbs, and "dot" (after the end of the data). A function gets the session
+keys are "connect", the verbs, "chunk" (after every BDAT but the last) and "dot" (after the end of
+the data, or the last BDAT). A function gets the session
 and the argument (for RCPT the address, for dot the message) and returns one of these, or None for
 the usual answer."""
 
+import re
 import socket
 import threading
 import time
@@ -33,11 +41,13 @@ class Wait:
 class Received:
     """One message as it came."""
 
-    def __init__(self, sender, recipients, wire, mail_line):
-        self.sender = sender
-        self.recipients = recipients
-        self.wire = wire  # the bytes between 354's CRLF and the final ".CRLF"
-        self.mail_line = mail_line
+    def __init__(self, session, wire, is_chunked):
+        self.sender = session.sender
+        self.recipients = list(session.recipients)
+        self.wire = wire  # the bytes between 354's CRLF and the final ".CRLF", or of the chunks
+        self.is_chunked = is_chunked  # it came by BDAT
+        self.mail_line = session.mail_line
+        self.rcpt_lines = list(session.rcpt_lines)  # the parameters, too
         self.accepted = False
         self.at = time.monotonic()
 
@@ -45,6 +55,8 @@ class Received:
     def content(self):
         """The lines without the dots that were stuffed; with our trace field."""
         wire = self.wire
+        if self.is_chunked:
+            return wire
         if wire.startswith(b"."):
             wire = wire[1:]
         return wire.replace(b"\r\n.", b"\r\n")
@@ -58,8 +70,12 @@ class Session:
         self.pending = b""
         self.sender = None
         self.recipients = []
+        self.rcpt_lines = []
         self.mail_line = ""
+        self.chunks = []  # of the message that is being sent by BDAT
+        self.is_chunk_refused = False
         self.message_count = 0
+        self.mail_count = 0
         self.helo = None
 
     def read_until(self, mark):
@@ -72,6 +88,15 @@ class Session:
                 raise OSError("too much input")
         found, self.pending = self.pending.split(mark, 1)
         return found
+
+    def read_bytes(self, count):
+        while len(self.pending) < count:
+            more = self.connection.recv(65536)
+            if not more:
+                return None
+            self.pending += more
+        taken, self.pending = self.pending[:count], self.pending[count:]
+        return taken
 
     def answer(self, key, argument, default, on_code=None):
         """Sends what the script says for `key`. Returns the code, or None to end the session.
@@ -113,7 +138,7 @@ class Session:
             if line is None:
                 return
             self.sink.record_line(line)
-            text = line.decode("latin-1")
+            text = line.decode("utf-8", "surrogateescape")
             verb, _, argument = text.partition(" ")
             handler = getattr(self, "do_" + verb.lower(), self.do_unknown)
             if not handler(verb.upper(), argument):
@@ -131,23 +156,76 @@ class Session:
         self.helo = argument
         return self.answer(verb, argument, "250 sink.example.test") is not None
 
+    # --- what the sender is held to ---
+
+    def mail_refusal(self, argument):
+        """Why a strict server refuses this MAIL, or None."""
+        offers = self.sink.offers
+        address, _, rest = argument.partition(">")
+        is_utf8 = False
+        for word in rest.split():
+            name, _, value = word.upper().partition("=")
+            needs = {"SIZE": "SIZE", "SMTPUTF8": "SMTPUTF8", "RET": "DSN", "ENVID": "DSN",
+                     "BODY": "BINARYMIME" if value == "BINARYMIME" else "8BITMIME"}.get(name)
+            if needs not in offers:
+                return f"555 5.5.4 {word} was not offered"
+            if name == "SIZE" and 0 < self.sink.limit("SIZE") < int(value):
+                return "552 5.3.4 too big"
+            is_utf8 = is_utf8 or name == "SMTPUTF8"
+        if not address.isascii() and not is_utf8:
+            return "553 5.6.7 no UTF-8 without SMTPUTF8"
+        if 0 < self.sink.limit("MAILMAX") <= self.mail_count:
+            return "421 4.5.3 too many transactions"
+        return None
+
+    def rcpt_refusal(self, argument):
+        address, _, rest = argument.rpartition(">")
+        domains = {name.rpartition("@")[2].lower() for name in self.recipients + [address]}
+        if rest and "DSN" not in self.sink.offers:
+            return f"555 5.5.4 {rest.strip()} was not offered"
+        if not argument.isascii() and "SMTPUTF8" not in self.mail_line.upper().split():
+            return "553 5.6.7 no UTF-8 without SMTPUTF8"
+        if 0 < self.sink.limit("RCPTMAX") <= len(self.recipients):
+            return "452 4.5.3 too many recipients"
+        if 0 < self.sink.limit("RCPTDOMAINMAX") < len(domains):
+            return "452 4.5.3 too many domains"
+        return None
+
+    def message_refusal(self, message):
+        if 0 < self.sink.limit("SIZE") < len(message.wire):
+            return "552 5.3.4 too big"
+        is_binary = "BODY=BINARYMIME" in message.mail_line.upper()
+        if not is_binary and re.search(rb"\r(?!\n)|(?<!\r)\n", message.wire):
+            return "550 5.6.0 a CR or LF stands alone"
+        has_8bit = any(byte > 127 for byte in message.wire)
+        if has_8bit and "BODY=" not in message.mail_line.upper():
+            return "554 5.6.3 8-bit bytes were not declared"
+        return None
+
+    def begin(self):
+        """No transaction is open."""
+        self.sender, self.recipients, self.rcpt_lines = None, [], []
+        self.chunks, self.is_chunk_refused = [], False
+
     def do_mail(self, verb, argument):
-        code = self.answer(verb, argument, "250 2.1.0 Ok")
+        code = self.answer(verb, argument, self.mail_refusal(argument) or "250 2.1.0 Ok")
+        self.mail_count += 1
         if code is not None and 200 <= code < 300:
+            self.begin()
             self.sender = argument[argument.index("<") + 1 : argument.index(">")]
-            self.recipients = []
             self.mail_line = argument
         return code is not None
 
     def do_rcpt(self, verb, argument):
         address = argument[argument.index("<") + 1 : argument.rindex(">")]
-        code = self.answer(verb, address, "250 2.1.5 Ok")
+        code = self.answer(verb, address, self.rcpt_refusal(argument) or "250 2.1.5 Ok")
         if code is not None and 200 <= code < 300:
             self.recipients.append(address)
+            self.rcpt_lines.append(argument)
         return code is not None
 
     def do_rset(self, verb, argument):
-        self.sender, self.recipients = None, []
+        self.begin()
         return self.answer(verb, argument, "250 2.0.0 Ok") is not None
 
     def do_noop(self, verb, argument):
@@ -160,7 +238,9 @@ class Session:
     def do_data(self, verb, argument):
         if self.sender is None or not self.recipients:
             return self.answer("no recipients", argument, "554 5.5.1 no valid recipients") is not None
-        code = self.answer(verb, argument, "354 go on")
+        is_wrong = self.chunks or "BODY=BINARYMIME" in self.mail_line.upper()
+        default = "503 5.5.1 BDAT is what this message needs" if is_wrong else "354 go on"
+        code = self.answer(verb, argument, default)
         if code is None or code != 354:
             return code is not None
         # The end is looked for with the CRLF of the command before it, so that a message that is
@@ -170,15 +250,44 @@ class Session:
         if wire is None:
             return False
         wire = wire[2:] + b"\r\n" if len(wire) > 2 else b""
-        message = Received(self.sender, list(self.recipients), wire, self.mail_line)
+        return self.take_message(wire, is_chunked=False)
+
+    def do_bdat(self, verb, argument):
+        words = argument.upper().split()
+        chunk = self.read_bytes(int(words[0]))
+        if chunk is None:
+            return False
+        is_last = words[1:] == ["LAST"]
+        refusal = None
+        if "CHUNKING" not in self.sink.offers:
+            refusal = "502 5.5.1 CHUNKING was not offered"
+        elif self.sender is None or not self.recipients or self.is_chunk_refused:
+            refusal = "503 5.5.1 no transaction for this chunk"
+        if refusal is not None:
+            self.is_chunk_refused = True
+            return self.answer(verb, argument, refusal) is not None
+        self.chunks.append(chunk)
+        if is_last:
+            return self.take_message(b"".join(self.chunks), is_chunked=True)
+        code = self.answer("chunk", argument, f"250 2.0.0 {len(chunk)} octets")
+        self.is_chunk_refused = code is not None and not 200 <= code < 300
+        return code is not None
+
+    def take_message(self, wire, is_chunked):
+        message = Received(self, wire, is_chunked)
         self.sink.record_message(message)
         self.message_count += 1
-        self.sender, self.recipients = None, []
 
         def note(code):
             message.accepted = 200 <= code < 300
 
-        return self.answer("dot", message, "250 2.0.0 Ok", note) is not None
+        refusal = self.message_refusal(message)
+        code = self.answer("dot", message, refusal or "250 2.0.0 Ok", note)
+        # After a chunk that was refused only RSET begins anew (RFC 3030 section 2).
+        is_open = is_chunked and not message.accepted
+        self.begin()
+        self.is_chunk_refused = is_open
+        return code is not None
 
 
 class Sink:
@@ -215,6 +324,21 @@ class Sink:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         bound.bind(("127.0.0.1", port))
         return bound
+
+    @property
+    def offers(self):
+        """The keywords of what EHLO offers."""
+        return {line.upper().split()[0] for line in self.capabilities}
+
+    def limit(self, name):
+        """The number that is offered for SIZE or under LIMITS; 0: none."""
+        for line in self.capabilities:
+            keyword, *words = line.upper().split()
+            values = words if keyword == "LIMITS" else [f"{keyword}={word}" for word in words]
+            for word in values:
+                if word.startswith(name + "="):
+                    return int(word.partition("=")[2])
+        return 0
 
     @property
     def address(self):

@@ -169,7 +169,15 @@ TEST(each_mistake_in_a_route_has_its_line)
         {"fine", "{ match: { domain: [\"*\"] }, action: { smtp: { hosts: [192.0.2.1] } } }", ""},
         {"no match", "{ action: { discard: {} } }", "t.yaml:5:5: 'match' is missing\n"},
         {"empty match", "{ match: {}, action: { discard: } }",
-         "t.yaml:5:14: 'match' needs 'domain' or 'recipient' (domain: [\"*\"] is everybody)\n"},
+         "t.yaml:5:14: 'match' needs 'domain', 'recipient' or 'authenticated: true' (domain: "
+         "[\"*\"] is everybody)\n"},
+        {"nobody authenticated", "{ match: { authenticated: false }, action: { discard: } }",
+         "t.yaml:5:14: 'match' needs 'domain', 'recipient' or 'authenticated: true' (domain: "
+         "[\"*\"] is everybody)\n"},
+        {"no truth value", "{ match: { authenticated: yes }, action: { discard: } }",
+         "t.yaml:5:31: 'authenticated' must be true or false, not 'yes'\n"},
+        {"no listener has auth", "{ match: { authenticated: true }, action: { discard: } }",
+         "t.yaml:5:31: 'authenticated: true' can match nobody: no listener has 'auth'\n"},
         {"no action", "{ match: { domain: [a.test] } }", "t.yaml:5:5: 'action' is missing\n"},
         {"empty action", "{ match: { domain: [a.test] }, action: {} }",
          "t.yaml:5:44: 'action' needs one of smtp, maildir, discard, reject\n"},
@@ -177,7 +185,6 @@ TEST(each_mistake_in_a_route_has_its_line)
          "{ match: { domain: [a.test] }, action: { discard: {}, reject: \"550 5.1.1 No\" } }",
          "t.yaml:5:59: a route has one action: 'reject' beside 'discard' is one too many\n"},
         {"authenticated and mx", "{ match: { authenticated: true }, action: { mx: { tls: may } } }",
-         "t.yaml:5:16: 'authenticated' is not built yet in this version\n"
          "t.yaml:5:49: 'mx' is not built yet in this version\n"},
         {"lmtp", "{ match: { domain: [a.test] }, action: { lmtp: {} } }",
          "t.yaml:5:46: 'lmtp' is not built yet in this version\n"},
@@ -383,6 +390,7 @@ TEST(defaults_are_those_of_the_manual)
     CHECK(c->node.hostname[0] != '\0');
     CHECK(c->node.cores >= 1);
     CHECK_EQ("memory", c->node.memory, 64 << 20);
+    CHECK_EQ("tls_ticket_rotation", c->node.tls_ticket_rotation_ms, 8 * 3600 * 1000);
     CHECK_EQ("drain_delay", c->drain_delay_ms, 0);
     CHECK_EQ("drain_timeout", c->drain_timeout_ms, 30000);
     CHECK_SLICE("spool", slice_of_cstr(c->spool.path), "/var/lib/postern");
@@ -394,6 +402,17 @@ TEST(defaults_are_those_of_the_manual)
     CHECK_EQ("connections_per_client", l->limits.connections_per_client, 1000);
     CHECK_EQ("message_size", l->limits.message_size, 50 << 20);
     CHECK_EQ("recipients", l->limits.recipients, 1000);
+    CHECK_EQ("recipient_domains", l->limits.recipient_domains, 0);
+    CHECK_EQ("handshakes", l->limits.handshakes, 1000);
+    CHECK_EQ("auth_failures", l->limits.auth_failures, 5);
+    CHECK_EQ("handshake", l->timeouts.handshake_ms, 30000);
+    CHECK_EQ("greeting_delay", l->greeting_delay_ms, 0);
+    CHECK_EQ("tls", l->tls.mode, LISTENER_TLS_NONE);
+    CHECK(l->auth.users == NULL);
+    CHECK_EQ("proxy_protocol", l->proxy_protocol.from.count, 0);
+    CHECK_EQ("xclient", l->xclient_from.count, 0);
+    CHECK_EQ("xforward", l->xforward_from.count, 0);
+    CHECK_EQ("authenticated", c->routes[0].is_authenticated, false);
     CHECK_EQ("errors", l->limits.errors, 20);
     CHECK_EQ("junk_commands", l->limits.junk_commands, 100);
     CHECK_EQ("messages", l->limits.messages, 0);

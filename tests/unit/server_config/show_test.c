@@ -35,6 +35,7 @@ TEST(every_value_is_shown_with_its_origin)
         "node.memory: 64MiB                                            # default\n"
         "node.drain_delay: 0ms                                         # default\n"
         "node.drain_timeout: 30s                                       # default\n"
+        "node.tls_ticket_rotation: 8h                                  # default\n"
         "spool.path: /var/lib/postern                                  # default\n"
         "spool.min_free: 1GiB                                          # t.yaml:11:20\n"
         "listeners[mx].name: mx                                        # t.yaml:3:11\n"
@@ -46,6 +47,9 @@ TEST(every_value_is_shown_with_its_origin)
         "listeners[mx].limits.message_size: 1MiB                       # t.yaml:5:29\n"
         "listeners[mx].limits.recipients: 10                           # environment "
         "POSTERN__LISTENERS__MX__LIMITS__RECIPIENTS\n"
+        "listeners[mx].limits.recipient_domains: 0                     # default\n"
+        "listeners[mx].limits.handshakes: 1000                         # default\n"
+        "listeners[mx].limits.auth_failures: 5                         # default\n"
         "listeners[mx].limits.errors: 20                               # default\n"
         "listeners[mx].limits.junk_commands: 100                       # default\n"
         "listeners[mx].limits.messages: 0                              # default\n"
@@ -53,12 +57,16 @@ TEST(every_value_is_shown_with_its_origin)
         "listeners[mx].timeouts.command: 5m                            # default\n"
         "listeners[mx].timeouts.data: 5m                               # default\n"
         "listeners[mx].timeouts.session: 0ms                           # default\n"
+        "listeners[mx].timeouts.handshake: 30s                         # default\n"
+        "listeners[mx].greeting_delay: 0ms                             # default\n"
         "routes[route-1].name: route-1                                 # default\n"
         "routes[route-1].match.domain: [a.test, *]                     # t.yaml:7:22\n"
+        "routes[route-1].match.authenticated: false                    # default\n"
         "routes[route-1].action.smtp.hosts: [192.0.2.1:25]             # t.yaml:8:30\n"
         "routes[route-1].action.smtp.tls: none                         # default\n"
         "routes[last].name: last                                       # t.yaml:9:13\n"
         "routes[last].match.recipient: [a@b.test]                      # t.yaml:9:39\n"
+        "routes[last].match.authenticated: false                       # default\n"
         "routes[last].action.reject: 550 5.1.1 No                      # t.yaml:9:71\n"
         "delivery.retry.first: 1m                                      # default\n"
         "delivery.retry.factor: 1.50                                   # t.yaml:10:30\n"
@@ -89,6 +97,13 @@ TEST(a_reload_says_what_it_cannot_change)
         const char *name, *text, *want; /* NULL: it can be put in place */
     } cases[] = {
         {"the same", base, NULL},
+        {"service, TLS, AUTH and the PROXY protocol",
+         "node: { hostname: a.test, cores: 1, tls_ticket_rotation: 1h }\n" GOOD_LISTENERS
+         "    service: submission\n"
+         "    tls: { mode: implicit, certificates: [{ certificate: /etc/passwd }] }\n"
+         "    auth: { users: /etc/passwd }\n"
+         "    proxy_protocol: { from: [127.0.0.1] }\n" GOOD_ROUTES,
+         NULL},
         {"level", "node: { hostname: a.test, cores: 1 }\n" GOOD "log: { level: debug }\n", NULL},
         {"hostname", "node: { hostname: b.test, cores: 1 }\n" GOOD, NULL},
         {"the same in other words", "node: { hostname: a.test, cores: 1, memory: 65536KiB }\n" GOOD,
@@ -147,7 +162,8 @@ TEST(the_example_is_fine)
     config_free(config);
 }
 
-/* The whole design in one file: what is not built is named, each once, and nothing else. */
+/* The whole design in one file: what is not built or not there is named, each once, and nothing
+ * else. */
 TEST(the_whole_gateway_lists_what_is_not_built)
 {
     static const char gateway[] =
@@ -206,20 +222,22 @@ TEST(the_whole_gateway_lists_what_is_not_built)
         "  address: [\"127.0.0.1:8025\"]\n"
         "log: { format: auto, level: info }\n";
     check_problems("gateway", gateway, NULL,
-                   "t.yaml:11:5: 'tls' is not built yet in this version\n"
-                   "t.yaml:16:5: 'proxy_protocol' is not built yet in this version\n"
-                   "t.yaml:19:14: 'service: submission' is not built yet in this version\n"
-                   "t.yaml:20:5: 'tls' is not built yet in this version\n"
-                   "t.yaml:21:5: 'auth' is not built yet in this version\n"
-                   "t.yaml:24:14: 'service: submission' is not built yet in this version\n"
-                   "t.yaml:25:5: 'tls' is not built yet in this version\n"
-                   "t.yaml:26:5: 'auth' is not built yet in this version\n"
+                   "t.yaml:11:58: 'certificate': cannot read 'tls/mx1.pem': No such file or "
+                   "directory\n"
+                   "t.yaml:11:76: 'key': cannot read 'tls/mx1.key': No such file or directory\n"
+                   "t.yaml:20:58: 'certificate': cannot read 'tls/mx1.pem': No such file or "
+                   "directory\n"
+                   "t.yaml:20:76: 'key': cannot read 'tls/mx1.key': No such file or directory\n"
+                   "t.yaml:21:20: 'users': cannot read 'users.txt': No such file or directory\n"
+                   "t.yaml:25:58: 'certificate': cannot read 'tls/mx1.pem': No such file or "
+                   "directory\n"
+                   "t.yaml:25:76: 'key': cannot read 'tls/mx1.key': No such file or directory\n"
+                   "t.yaml:26:20: 'users': cannot read 'users.txt': No such file or directory\n"
                    "t.yaml:33:55: 'tls: may' is not built yet in this version\n"
                    "t.yaml:35:55: 'tls: require' is not built yet in this version\n"
                    "t.yaml:35:64: 'username' is not built yet in this version\n"
                    "t.yaml:35:81: 'password_file' is not built yet in this version\n"
                    "t.yaml:37:15: 'lmtp' is not built yet in this version\n"
-                   "t.yaml:40:14: 'authenticated' is not built yet in this version\n"
                    "t.yaml:41:15: 'mx' is not built yet in this version\n"
                    "t.yaml:43:70: 'warn_after' is not built yet in this version\n"
                    "t.yaml:45:1: 'resolver' is not built yet in this version\n");

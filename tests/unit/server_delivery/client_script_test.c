@@ -25,7 +25,12 @@ static struct client_script make_script(const struct message *message, uint32_t 
 {
     struct client_offer offer = {.extensions = extensions};
     struct client_script script;
-    client_script_init(&script, message, chosen, ARRAY_LEN(chosen), &offer);
+    struct handover handover;
+    char text[512];
+    struct buf why = {text, 0, sizeof(text), false};
+    bool is_planned = handover_plan(message, &offer, &handover, &why);
+    CHECK(is_planned);
+    client_script_init(&script, message, chosen, ARRAY_LEN(chosen), &offer, &handover);
     return script;
 }
 
@@ -58,7 +63,7 @@ TEST(without_pipelining_one_command_waits_for_its_answer)
 {
     static const char *const want[] = {"MAIL FROM:<s@y.test>\r\n", "RCPT TO:<a@x.test>\r\n",
                                        "RCPT TO:<d@x.test>\r\n", "DATA\r\n"};
-    struct message message = make_message(true);
+    struct message message = make_message(false);
     struct client_script script = make_script(&message, 0);
     for (size_t i = 0; i < ARRAY_LEN(want); i++) {
         CHECK_SLICE("next", fill(&script, 512), want[i]);
@@ -114,31 +119,75 @@ TEST(the_command_at_each_place)
     CHECK_EQ("3", client_script_command(&script, 3, &recipient), SCRIPT_DATA);
 }
 
-TEST(the_offer_is_read_from_the_lines_of_ehlo)
+TEST(a_chunk_waits_for_the_recipients)
 {
+    static const char all[] =
+        "MAIL FROM:<s@y.test>\r\nRCPT TO:<a@x.test>\r\nRCPT TO:<d@x.test>\r\n";
+    struct message message = make_message(false);
+    message.envelope.form = BODY_RAW;
+    for (unsigned is_accepted = 0; is_accepted < 2; is_accepted++) {
+        struct client_script script = make_script(&message, OFFER_PIPELINING | OFFER_CHUNKING);
+        CHECK_SLICE("no DATA", fill(&script, 512), all);
+        script.accepted_count = is_accepted;
+        for (script.answered = 1; script.answered < 3; script.answered++) {
+            CHECK(!client_script_waits_for_chunk(&script));
+            CHECK(!client_script_waits_for_data(&script));
+        }
+        CHECK_SLICE("nothing more", fill(&script, 512), "");
+        CHECK(client_script_is_answered(&script));
+        CHECK_EQ("chunk", client_script_waits_for_chunk(&script), is_accepted);
+        CHECK(!client_script_waits_for_data(&script));
+    }
+}
+
+TEST(what_the_message_needs_is_declared)
+{
+    static const struct recipient list[] = {
+        {.address = {"\xc3\xa4@x.test", 9},
+         .notify = DSN_NOTIFY_SUCCESS | DSN_NOTIFY_DELAY,
+         .orcpt = {"rfc822;a+2Bb@x.test", 19}},
+        {.address = {"b@b\xc3\xbc"
+                     "cher.test",
+                     14},
+         .notify = DSN_NOTIFY_NEVER},
+    };
+    static const uint32_t both[] = {0, 1};
     static const struct {
-        const char *line;
-        uint32_t extensions;
-        uint64_t size_max;
+        const char *name;
+        uint32_t extensions, count;
+        const char *want;
     } cases[] = {
-        {"PIPELINING", OFFER_PIPELINING, 0},
-        {"pipelining", OFFER_PIPELINING, 0},
-        {"PIPELININGS", 0, 0},
-        {"8BITMIME", OFFER_8BITMIME, 0},
-        {"SIZE", OFFER_SIZE, 0},
-        {"SIZE 0", OFFER_SIZE, 0},
-        {"SIZE 10485760", OFFER_SIZE, 10485760},
-        {"SIZE  7 ", OFFER_SIZE, 7},
-        {"SIZE 99999999999999999999999", OFFER_SIZE, 0},
-        {"SIZE -1", OFFER_SIZE, 0},
-        {"AUTH PLAIN", 0, 0},
-        {"", 0, 0},
+        {"all is offered",
+         OFFER_PIPELINING | OFFER_8BITMIME | OFFER_CHUNKING | OFFER_BINARYMIME | OFFER_SMTPUTF8 |
+             OFFER_DSN | OFFER_SIZE,
+         2,
+         "MAIL FROM:<s@b\xc3\xbc"
+         "cher.test> SIZE=1234 BODY=BINARYMIME SMTPUTF8 RET=HDRS ENVID=q+3D1\r\n"
+         "RCPT TO:<\xc3\xa4@x.test> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;a+2Bb@x.test\r\n"
+         "RCPT TO:<b@b\xc3\xbc"
+         "cher.test> NOTIFY=NEVER\r\n"},
+        {"without SMTPUTF8 and DSN", OFFER_PIPELINING | OFFER_CHUNKING | OFFER_BINARYMIME, 1,
+         "MAIL FROM:<s@xn--bcher-kva.test> BODY=BINARYMIME\r\n"
+         "RCPT TO:<b@xn--bcher-kva.test>\r\n"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct client_offer offer = {0};
-        client_offer_read(&offer, slice_of_cstr(cases[i].line));
-        CHECK_EQ(cases[i].line, offer.extensions, cases[i].extensions);
-        CHECK_EQ(cases[i].line, offer.size_max, cases[i].size_max);
+        struct message message = make_message(true);
+        message.envelope.form = BODY_RAW;
+        message.envelope.is_binary = message.envelope.is_utf8 = true;
+        message.envelope.sender = SLICE("s@b\xc3\xbc"
+                                        "cher.test");
+        message.envelope.ret = DSN_RETURN_HEADERS;
+        message.envelope.envid = SLICE("q+3D1");
+        message.envelope.recipients = (struct recipient *)(uintptr_t)list;
+        struct client_offer offer = {.extensions = cases[i].extensions};
+        struct handover handover;
+        struct client_script script;
+        char text[512];
+        struct buf why = {text, 0, sizeof(text), false};
+        CHECK(handover_plan(&message, &offer, &handover, &why));
+        client_script_init(&script, &message, both + 2 - cases[i].count, cases[i].count, &offer,
+                           &handover);
+        CHECK_SLICE(cases[i].name, fill(&script, 512), cases[i].want);
     }
 }
 
@@ -146,18 +195,22 @@ TEST(addresses_that_would_break_a_command_are_found)
 {
     static const struct {
         struct slice address;
-        bool is_clean;
+        bool is_clean, is_clean_utf8;
     } cases[] = {
-        {SLICE(""), true},
-        {SLICE("a@b"), true},
-        {SLICE("\"a> b\"@c"), true},
-        {SLICE("a\r\nRSET\r\n@b"), false},
-        {SLICE("a\n@b"), false},
-        {SLICE("a\0@b"), false},
-        {SLICE("\xc3\xa4@b"), false},
-        {SLICE("a\x7f@b"), false},
+        {SLICE(""), true, true},
+        {SLICE("a@b"), true, true},
+        {SLICE("\"a> b\"@c"), true, true},
+        {SLICE("a\r\nRSET\r\n@b"), false, false},
+        {SLICE("a\n@b"), false, false},
+        {SLICE("a\0@b"), false, false},
+        {SLICE("\xc3\xa4@b"), false, true},
+        {SLICE("\xc3@b"), false, false},
+        {SLICE("\xc3\xa4\r\n@b"), false, false},
+        {SLICE("a\x7f@b"), false, false},
     };
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
-        CHECK_EQ(cases[i].address.data, client_address_is_clean(cases[i].address),
-                 cases[i].is_clean);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct slice address = cases[i].address;
+        CHECK_EQ(address.data, client_address_is_clean(address, false), cases[i].is_clean);
+        CHECK_EQ(address.data, client_address_is_clean(address, true), cases[i].is_clean_utf8);
+    }
 }

@@ -27,7 +27,8 @@ struct fake_connection {
     int fd;
     char *input;
     size_t len;
-    bool is_in_data, is_pipelining;
+    bool is_in_data, is_in_chunk, is_pipelining;
+    size_t chunk_bytes;
     unsigned accepted, messages;
 };
 
@@ -44,10 +45,10 @@ struct fake {
     bool takes_data_always;          /* 354 without a recipient */
 
     unsigned connection_count, open_count, open_max, message_count, out_of_turn;
-    unsigned quit_count, rset_count;
+    unsigned quit_count, rset_count, chunk_count;
     char commands[16384];
     size_t commands_len;
-    char *body; /* of the last message, dots still stuffed */
+    char *body; /* of the last message; by DATA with its dots still stuffed */
     size_t body_len;
 };
 
@@ -116,6 +117,11 @@ static inline bool fake_command(struct fake *f, struct fake_connection *c, const
     if (strncmp(line, "MAIL", 4) == 0) return fake_mail(f, c);
     if (strncmp(line, "RCPT", 4) == 0) return fake_rcpt(f, c, line);
     if (strncmp(line, "DATA", 4) == 0) return fake_data(f, c);
+    if (strncmp(line, "BDAT", 4) == 0) {
+        c->is_in_chunk = true; /* answered after its bytes */
+        c->chunk_bytes = strtoul(line + 4, NULL, 10);
+        return true;
+    }
     if (strncmp(line, "RSET", 4) == 0) {
         f->rset_count++;
         return fake_answer(f, c, f->rset);
@@ -135,6 +141,28 @@ static inline void fake_consume(struct fake_connection *c, size_t bytes)
     c->len -= bytes;
 }
 
+static inline bool fake_end_body(struct fake *f, struct fake_connection *c, size_t body_len,
+                                 size_t taken)
+{
+    free(f->body);
+    f->body = malloc(body_len + 1);
+    memcpy(f->body, c->input, body_len);
+    f->body_len = body_len;
+    fake_consume(c, taken);
+    c->messages++;
+    f->message_count++;
+    return fake_answer(f, c, f->dot);
+}
+
+/* The only chunk of a message. */
+static inline bool fake_take_chunk(struct fake *f, struct fake_connection *c)
+{
+    if (c->len < c->chunk_bytes) return false;
+    c->is_in_chunk = false;
+    f->chunk_count++;
+    return fake_end_body(f, c, c->chunk_bytes, c->chunk_bytes);
+}
+
 /* True when it may go on with what is left. */
 static inline bool fake_take_body(struct fake *f, struct fake_connection *c)
 {
@@ -148,15 +176,8 @@ static inline bool fake_take_body(struct fake *f, struct fake_connection *c)
     } else {
         return false;
     }
-    free(f->body);
-    f->body = malloc(body_len + 1);
-    memcpy(f->body, c->input, body_len);
-    f->body_len = body_len;
-    fake_consume(c, taken);
     c->is_in_data = false;
-    c->messages++;
-    f->message_count++;
-    return fake_answer(f, c, f->dot);
+    return fake_end_body(f, c, body_len, taken);
 }
 
 static inline bool fake_take_line(struct fake *f, struct fake_connection *c)
@@ -168,7 +189,7 @@ static inline bool fake_take_line(struct fake *f, struct fake_connection *c)
     snprintf(line, sizeof(line), "%.*s", (int)bytes - 2, c->input);
     fake_consume(c, bytes);
     if (!fake_command(f, c, line)) return false;
-    if (!c->is_pipelining && c->len > 0) f->out_of_turn++;
+    if (!c->is_pipelining && !c->is_in_chunk && c->len > 0) f->out_of_turn++;
     return true;
 }
 
@@ -180,8 +201,10 @@ static inline void fake_read(struct fake *f, struct fake_connection *c)
         return;
     }
     c->len += (size_t)got;
-    while (c->fd >= 0 && c->len > 0 &&
-           (c->is_in_data ? fake_take_body(f, c) : fake_take_line(f, c)))
+    while (c->fd >= 0 && (c->len > 0 || c->is_in_chunk) &&
+           (c->is_in_data    ? fake_take_body(f, c)
+            : c->is_in_chunk ? fake_take_chunk(f, c)
+                             : fake_take_line(f, c)))
         ;
 }
 

@@ -28,6 +28,12 @@ TEST(addresses_become_safe_paths)
         {SLICE("\"a\0b\"@box.test"), "/var/mail/box.test/a%00b"},
         {SLICE("\"a\r\nb\"@box.test"), "/var/mail/box.test/a%0D%0Ab"},
         {SLICE("\xff@box.test"), "/var/mail/box.test/%FF"},
+        {SLICE("\xc3\xb6@b\xc3\xbc"
+               "cher.Test"),
+         "/var/mail/xn--bcher-kva.test/%C3%B6"},
+        {SLICE("joe@XN--bcher-KVA.test"), "/var/mail/xn--bcher-kva.test/joe"},
+        {SLICE("joe@a/\xc3\xbc"), "/var/mail/a%2F%C3%BC/joe"},
+        {SLICE("joe@\xff"), "/var/mail/%FF/joe"},
         {SLICE("a@[192.0.2.1]"), "/var/mail/%5B192.0.2.1%5D/a"},
         {SLICE("\"x@y\"@box.test"), "/var/mail/box.test/x@y"},
         {SLICE("{domain}@box.test"), "/var/mail/box.test/%7Bdomain%7D"},

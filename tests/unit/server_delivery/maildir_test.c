@@ -94,6 +94,21 @@ TEST(an_empty_message_becomes_a_file)
     world_destroy(w);
 }
 
+TEST(a_message_that_came_by_bdat_becomes_a_file_as_it_is)
+{
+    static const char text[] = "Subject: x\r\n\r\n.dot\r\n..\r\n.\r\n\0\n\rno line end";
+    static const struct envelope raw = {.form = BODY_RAW, .is_binary = true, .requires_tls = true};
+    struct world *w = make_world();
+    world_start(w);
+    world_send_special(w, slice_of(text, sizeof(text) - 1), "joe@box.test", &raw);
+    WORLD_WAIT(w, WORLD_COUNT(w, attempts_delivered) == 1);
+    struct slice file = new_file(w, "joe");
+    size_t before = strlen("Return-Path: <sender@from.test>\r\n");
+    CHECK_EQ("length", file.len, before + sizeof(text) - 1);
+    CHECK(file.len > before && memcmp(file.data + before, text, file.len - before) == 0);
+    world_destroy(w);
+}
+
 TEST(every_length_around_the_buffer_is_written_whole)
 {
     /* The file is the Return-Path line and the body; the writer's buffer holds 32768 bytes. */

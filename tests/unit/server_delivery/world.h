@@ -183,8 +183,11 @@ static inline int world_op_wait(struct world *w, struct world_op *op)
     return op->op.result;
 }
 
-/* Accepts a message as the ingress does. Its recipients are separated by blanks. */
-static inline struct message *world_put(struct world *w, struct slice body, const char *recipients)
+/* Accepts a message as the ingress does. Its recipients are separated by blanks; what is set in
+ * `special` of its form, flags and sender is taken from there. */
+static inline struct message *world_put_special(struct world *w, struct slice body,
+                                                const char *recipients,
+                                                const struct envelope *special)
 {
     struct put *put;
     if (queue_put_begin(w->queue, body.len, &put) != 0) world_fail("queue_put_begin", "");
@@ -204,14 +207,13 @@ static inline struct message *world_put(struct world *w, struct slice body, cons
         at += bytes;
     }
     struct recipient list[128] = {0};
-    struct envelope envelope = {
-        .sender = SLICE("sender@from.test"),
-        .helo = SLICE("client.test"),
-        .client = SLICE("192.0.2.1"),
-        .listener = SLICE("mx"),
-        .received_ms = loop_wall_ms(w->loop),
-        .recipients = list,
-    };
+    struct envelope envelope = *special;
+    if (envelope.sender.len == 0) envelope.sender = SLICE("sender@from.test");
+    envelope.helo = SLICE("client.test");
+    envelope.client = SLICE("192.0.2.1");
+    envelope.listener = SLICE("mx");
+    envelope.received_ms = loop_wall_ms(w->loop);
+    envelope.recipients = list;
     const char *from = recipients;
     while (*from != '\0') {
         size_t len = strcspn(from, " ");
@@ -225,14 +227,25 @@ static inline struct message *world_put(struct world *w, struct slice body, cons
     return queue_put_take(put);
 }
 
-static inline void world_send(struct world *w, struct slice body, const char *recipients)
+static inline struct message *world_put(struct world *w, struct slice body, const char *recipients)
 {
-    struct message *message = world_put(w, body, recipients);
+    return world_put_special(w, body, recipients, &(struct envelope){.is_8bit = false});
+}
+
+static inline void world_send_special(struct world *w, struct slice body, const char *recipients,
+                                      const struct envelope *special)
+{
+    struct message *message = world_put_special(w, body, recipients, special);
     if (message != NULL) {
         delivery_take(w->delivery, message);
     } else {
         delivery_lease_soon(w->delivery);
     }
+}
+
+static inline void world_send(struct world *w, struct slice body, const char *recipients)
+{
+    world_send_special(w, body, recipients, &(struct envelope){.is_8bit = false});
 }
 
 #define WORLD_COUNT(w, name) counter_get(&delivery_counters((w)->delivery)->name)

@@ -37,6 +37,15 @@ TEST(received_write_folds_between_words)
     CHECK_BUF("several recipients", out,
               "Received: from client.example ([IPv6:2001:db8::1]) by mx.example (Postern)\r\n"
               "\twith SMTP id 0ABCDEFGHJKMN; Mon, 23 Nov 2026 16:00:00 +0000\r\n");
+
+    r.protocol = SLICE("UTF8SMTPSA");
+    r.tls = SLICE("TLSv1.3 TLS_AES_256_GCM_SHA384");
+    buf_reset(&out);
+    CHECK(received_write(&r, &out));
+    CHECK_BUF("under TLS", out,
+              "Received: from client.example ([IPv6:2001:db8::1]) by mx.example (Postern)\r\n"
+              "\twith UTF8SMTPSA (TLSv1.3 TLS_AES_256_GCM_SHA384) id 0ABCDEFGHJKMN;\r\n"
+              "\tMon, 23 Nov 2026 16:00:00 +0000\r\n");
 }
 
 /* Every line but the first begins with a tab, ends with CRLF and is at most `max` long; nothing

@@ -191,6 +191,9 @@ TEST(command_parse_finds_verb_and_arguments)
         {"NOOPS", VERB_UNKNOWN, "", false},
         {"MAILFROM:<a@b>", VERB_HEADER, "", false},
         {"XYZZY", VERB_UNKNOWN, "", false},
+        {"xclient ADDR=192.0.2.1 PORT=25", VERB_XCLIENT, "ADDR=192.0.2.1 PORT=25", false},
+        {"XFORWARD NAME=a ", VERB_XFORWARD, "NAME=a", false},
+        {"XCLIENTS a", VERB_UNKNOWN, "a", false},
         {"\xc5MAIL FROM:<a@b>", VERB_UNKNOWN, "FROM:<a@b>", false},
         {"GET / HTTP/1.1", VERB_HTTP, "/ HTTP/1.1", false},
         {"GET /", VERB_HTTP, "/", false},
@@ -239,7 +242,7 @@ TEST(command_parse_survives_every_cut)
 
 TEST(verb_names_are_those_that_parse)
 {
-    for (enum verb verb = VERB_EHLO; verb <= VERB_AUTH; verb++) {
+    for (enum verb verb = VERB_EHLO; verb <= VERB_XFORWARD; verb++) {
         CHECK_EQ(verb_name(verb), command_parse(slice_of_cstr(verb_name(verb))).verb, verb);
     }
     CHECK_SLICE("unknown", slice_of_cstr(verb_name(VERB_UNKNOWN)), "UNKNOWN");

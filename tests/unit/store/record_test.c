@@ -9,11 +9,14 @@ static struct extent extents[2] = {{1, 0, 8192, 0x11111111}, {1048575, 77, 65536
 static struct envelope sample(void)
 {
     recipients[0] = (struct recipient){.address = SLICE("a@one.example"),
+                                       .orcpt = SLICE("rfc822;b+2Bc@zero.example"),
+                                       .notify = DSN_NOTIFY_SUCCESS | DSN_NOTIFY_DELAY,
                                        .state = RECIPIENT_FAILED,
                                        .attempts = 3,
                                        .next_ms = 99,
                                        .reply = SLICE("550 5.1.1 no\0\n such user")};
-    recipients[1] = (struct recipient){.address = SLICE("b@two.example")};
+    recipients[1] =
+        (struct recipient){.address = SLICE("b@two.example"), .notify = DSN_NOTIFY_NEVER};
     return (struct envelope){.sender = SLICE("s@example.test"),
                              .helo = SLICE("helo.example"),
                              .client = SLICE("2001:db8::1"),
@@ -21,7 +24,12 @@ static struct envelope sample(void)
                              .received_ms = 1234567890123,
                              .trace_bytes = 200,
                              .form = BODY_RAW,
+                             .user = SLICE("someone"),
+                             .envid = SLICE("id+3D1"),
+                             .ret = DSN_RETURN_HEADERS,
                              .is_8bit = true,
+                             .is_utf8 = true,
+                             .requires_tls = true,
                              .recipients = recipients,
                              .recipient_count = 2};
 }
@@ -30,7 +38,6 @@ static struct record_head head(void)
 {
     return (struct record_head){.state = RECORD_QUEUED,
                                 .form = BODY_RAW,
-                                .is_8bit = true,
                                 .id = 0x123456789abcdef,
                                 .due_ms = 5,
                                 .received_ms = 1234567890123,
@@ -65,7 +72,11 @@ TEST(record_comes_back_as_it_was)
     CHECK_EQ("received", m->envelope.received_ms, 1234567890123);
     CHECK_EQ("trace", m->envelope.trace_bytes, 200);
     CHECK_EQ("form", m->envelope.form, BODY_RAW);
-    CHECK(m->envelope.is_8bit);
+    CHECK(m->envelope.is_8bit && m->envelope.is_utf8 && m->envelope.requires_tls);
+    CHECK(!m->envelope.is_binary && !m->envelope.has_utf8_header);
+    CHECK_SLICE("user", m->envelope.user, "someone");
+    CHECK_SLICE("envid", m->envelope.envid, "id+3D1");
+    CHECK_EQ("ret", m->envelope.ret, DSN_RETURN_HEADERS);
     CHECK_EQ("extents", memcmp(m->extents, extents, sizeof(extents)), 0);
     CHECK_SLICE("sender", m->envelope.sender, "s@example.test");
     CHECK_SLICE("helo", m->envelope.helo, "helo.example");
@@ -78,7 +89,43 @@ TEST(record_comes_back_as_it_was)
     CHECK_EQ("attempts", r->attempts, 3);
     CHECK_EQ("next", r->next_ms, 99);
     CHECK(slice_eq(r->reply, SLICE("550 5.1.1 no\0\n such user")));
+    CHECK_SLICE("orcpt", r->orcpt, "rfc822;b+2Bc@zero.example");
+    CHECK_EQ("notify", r->notify, DSN_NOTIFY_SUCCESS | DSN_NOTIFY_DELAY);
+    r = &m->envelope.recipients[1];
+    CHECK_SLICE("address", r->address, "b@two.example");
+    CHECK_EQ("orcpt", r->orcpt.len, 0);
+    CHECK_EQ("notify", r->notify, DSN_NOTIFY_NEVER);
+    CHECK_EQ("state", r->state, RECIPIENT_QUEUED);
     stored_free(stored);
+}
+
+/* Each flag, and what to return, by itself: none is lost, none comes back as another. */
+TEST(record_keeps_each_flag)
+{
+    for (unsigned bits = 0; bits < 32; bits++) {
+        for (unsigned ret = DSN_RETURN_UNSET; ret <= DSN_RETURN_HEADERS; ret++) {
+            struct envelope envelope = sample();
+            struct record_head h = head();
+            envelope.is_8bit = (bits & 1) != 0;
+            envelope.is_binary = (bits & 2) != 0;
+            envelope.is_utf8 = (bits & 4) != 0;
+            envelope.has_utf8_header = (bits & 8) != 0;
+            envelope.requires_tls = (bits & 16) != 0;
+            envelope.ret = ret;
+            uint8_t bytes[1000];
+            size_t len = record_bytes(&envelope, 2);
+            CHECK(record_write(bytes, len, &h, &envelope, extents));
+            record_seal(bytes, len);
+            struct stored *stored;
+            CHECK_EQ("decode", stored_decode(slice_of(bytes, len), h.id, &stored), 0);
+            const struct envelope *e = &stored->message.envelope;
+            CHECK_EQ("flags", bits,
+                     e->is_8bit | e->is_binary << 1 | e->is_utf8 << 2 | e->has_utf8_header << 3 |
+                         e->requires_tls << 4);
+            CHECK_EQ("ret", e->ret, ret);
+            stored_free(stored);
+        }
+    }
 }
 
 TEST(record_is_refused_at_every_cut)
@@ -112,9 +159,11 @@ TEST(record_with_bad_fields_is_refused_although_its_checksum_fits)
         uint8_t value;
     } cases[] = {
         {"length", 0, 1},
-        {"version", 4, 2},
+        {"version, an older one", 4, 1},
+        {"version, a later one", 4, 3},
         {"state", 5, 3},
         {"form", 6, 2},
+        {"flags", 7, 0x20},
         {"id", 8, 1},
         {"body longer than extents", 34, 9},
         {"trace", 43, 1},
@@ -125,6 +174,10 @@ TEST(record_with_bad_fields_is_refused_although_its_checksum_fits)
         {"recipient count, huge", 50, 0xff},
         {"extent segment", 55, 1},
         {"extent bytes", 63, 1},
+        /* The six strings take 64 bytes, with their lengths. */
+        {"ret", 84 + 64, 3},
+        {"notify", 84 + 64 + 1 + 2 + 13 + 2 + 25, 0x10},
+        {"recipient state", 84 + 64 + 1 + 2 + 13 + 2 + 25 + 1, 3},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         uint8_t bytes[1000];
