@@ -307,7 +307,7 @@ static bool domain_entry_is_valid(struct slice entry)
 {
     if (slice_eq(entry, SLICE("*"))) return true;
     if (entry.len > 2 && memcmp(entry.data, "*.", 2) == 0) entry = slice_from(entry, 2);
-    return domain_is_valid(entry);
+    return domain_is_valid_utf8(entry);
 }
 
 static bool recipient_entry_is_valid(struct slice entry)

@@ -4,6 +4,8 @@
 
 #include <stdlib.h>
 
+#define LIMIT_VALUE_MAX 999999 /* six digits at most: RFC 9422 section 3 */
+
 bool session_has_starttls(const struct session *s)
 {
     return session_config(s)->tls.mode == LISTENER_TLS_STARTTLS && !conn_is_secured(&s->conn) &&
@@ -12,7 +14,7 @@ bool session_has_starttls(const struct session *s)
 
 static void write_limit(struct buf *out, const char *name, uint64_t value)
 {
-    if (value == 0) return;
+    if (value == 0 || value > LIMIT_VALUE_MAX) return;
     buf_append_char(out, ' ');
     buf_append_cstr(out, name);
     buf_append_u64(out, value);

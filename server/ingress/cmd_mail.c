@@ -76,7 +76,7 @@ static enum reply_id mail_check(const struct session *s, const struct command *c
     if (bad != REPLY_NONE) return bad;
     if (!is_sender_owned(s, mail->sender.address)) return REPLY_SENDER_NOT_OWNED;
     uint64_t messages_max = session_config(s)->limits.messages;
-    if (messages_max > 0 && s->messages >= messages_max) return REPLY_TOO_MANY_COMMANDS;
+    if (messages_max > 0 && s->messages >= messages_max) return REPLY_TOO_MANY_MESSAGES;
     if (queue_gate(s->ingress->options.queue) != 0) return REPLY_STORAGE_FULL;
     return REPLY_NONE;
 }
@@ -98,7 +98,7 @@ void cmd_mail(struct session *s, const struct command *command)
 {
     struct mail mail = {.params = {.size = 0}};
     enum reply_id bad = mail_check(s, command, &mail);
-    if (bad == REPLY_TOO_MANY_COMMANDS) {
+    if (bad == REPLY_TOO_MANY_MESSAGES) {
         session_end(s, bad);
         return;
     }

@@ -56,7 +56,7 @@ static const struct {
     [REPLY_UNKNOWN_PARAMETER] =
         REPLY("unknown_parameter", 555, "5.5.4 Parameter was not offered in the EHLO reply"),
     [REPLY_NOT_ASCII] =
-        REPLY("not_ascii", 553, "5.6.7 Address is not ASCII and SMTPUTF8 is not offered here"),
+        REPLY("not_ascii", 553, "5.6.7 Address is not ASCII, send MAIL FROM with SMTPUTF8"),
     [REPLY_RELAY_DENIED] =
         REPLY("relay_denied", 550, "5.7.1 No mail is accepted for this recipient here"),
     [REPLY_TOO_MANY_RECIPIENTS] =
@@ -78,6 +78,8 @@ static const struct {
     [REPLY_TOO_MANY_ERRORS] = REPLY("too_many_errors", 421, "4.7.0 Too many errors, closing"),
     [REPLY_TOO_MANY_COMMANDS] =
         REPLY("too_many_commands", 421, "4.7.0 Too many commands without a message, closing"),
+    [REPLY_TOO_MANY_MESSAGES] =
+        REPLY("too_many_messages", 421, "4.7.0 Enough messages in this connection, open another"),
     [REPLY_LINE_ENDLESS] = REPLY("line_endless", 421, "4.5.2 Command line does not end, closing"),
     [REPLY_TIMEOUT] = REPLY("timeout", 421, "4.4.2 Waited too long for you, closing"),
     [REPLY_TOO_SLOW] =

@@ -43,6 +43,7 @@ enum reply_id {
     REPLY_HEADER_TOO_BIG,       /* 552 5.3.4 */
     REPLY_TOO_MANY_ERRORS,      /* 421 4.7.0 */
     REPLY_TOO_MANY_COMMANDS,    /* 421 4.7.0: junk commands */
+    REPLY_TOO_MANY_MESSAGES,    /* 421 4.7.0: limits.messages */
     REPLY_LINE_ENDLESS,         /* 421 4.5.2 */
     REPLY_TIMEOUT,              /* 421 4.4.2 */
     REPLY_TOO_SLOW,             /* 421 4.4.2: minimum data rate */

@@ -32,7 +32,7 @@ class BacklogTest(unittest.TestCase):
     def test_what_comes_while_the_window_is_full_is_delivered_by_the_same_run(self):
         gate = threading.Event()
         sink = Sink({"MAIL": lambda _session, _argument: gate.wait(300) and None})
-        self.addCleanup(sink.stop)
+        self.addCleanup(sink.close)
         gateway = self.begin(sink)
         count = WINDOW + 600
         self.assertEqual(fill(gateway, count), count)
@@ -54,7 +54,7 @@ class BacklogTest(unittest.TestCase):
 
         sink_is_gone = threading.Event()
         sink.replies["dot"] = dot
-        self.addCleanup(sink.stop)
+        self.addCleanup(sink.close)
         gateway = self.begin(sink, delivery={
             "retry": {"first": "1s", "factor": 2, "max": "2s", "jitter": "0%"},
             "per_destination": {"connections": 1, "messages_per_connection": 1}})

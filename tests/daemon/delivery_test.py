@@ -120,7 +120,7 @@ class MisbehaviourTest(unittest.TestCase):
     def start(self, replies=None, **changes):
         options = {key: changes.pop(key) for key in ("capabilities", "is_up") if key in changes}
         self.sink = Sink(replies, **options)
-        self.addCleanup(self.sink.stop)
+        self.addCleanup(self.sink.close)
         config = settings(sink_address=changes.pop("hosts", self.sink.address), delivery=RETRY)
         self.gateway = Gateway(merged(config, changes))
         self.addCleanup(self.gateway.clean_up)
@@ -308,7 +308,7 @@ class MisbehaviourTest(unittest.TestCase):
         with Sink(is_up=False) as dead:
             first = dead.address
             self.sink = Sink()
-            self.addCleanup(self.sink.stop)
+            self.addCleanup(self.sink.close)
             self.gateway = Gateway(settings(sink_address=[first, self.sink.address], delivery=RETRY))
             self.addCleanup(self.gateway.clean_up)
             self.gateway.start()

@@ -36,7 +36,7 @@ class DiskFullTest(unittest.TestCase):
         if reason is not None:
             self.skipTest(reason)
         self.sink = Sink(is_up=False)
-        self.addCleanup(self.sink.stop)
+        self.addCleanup(self.sink.close)
         config = settings(
             sink_address=self.sink.address, node={"cores": 1}, spool={"path": "disk/spool", "min_free": "1MiB"},
             listener={"limits": {"message_size": "400MiB"}},

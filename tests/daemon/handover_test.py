@@ -34,7 +34,7 @@ class HandoverTest(DaemonTest):
     def setUpClass(cls):
         cls.sinks = {domain: Sink(capabilities=offers) for domain, offers in HOPS.items()}
         for sink in cls.sinks.values():
-            cls.addClassCleanup(sink.stop)
+            cls.addClassCleanup(sink.close)
         cls.sinks["xn--bcher-kva.test"] = cls.sinks["old.test"]
         config = settings(delivery={"retry": {"first": "300ms", "factor": 2, "max": "1s"}})
         config["routes"] = [route(domain, sink) for domain, sink in cls.sinks.items()] + config["routes"]
@@ -268,7 +268,7 @@ class HandoverTest(DaemonTest):
 class LimitsTest(unittest.TestCase):
     def start(self, *capabilities, replies=None):
         self.sink = Sink(replies, capabilities=("PIPELINING", *capabilities))
-        self.addCleanup(self.sink.stop)
+        self.addCleanup(self.sink.close)
         changes = {"delivery": {"retry": {"first": "300ms", "factor": 2, "max": "1s"},
                                 "per_destination": {"connections": 2}}}
         self.gateway = Gateway(merged(settings(sink_address=self.sink.address), changes))

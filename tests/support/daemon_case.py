@@ -19,7 +19,7 @@ class DaemonTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.sink = Sink(cls.sink_replies)
-        cls.addClassCleanup(cls.sink.stop)
+        cls.addClassCleanup(cls.sink.close)
         changes = cls.settings
         if cls.tls is not None:
             changes = merged(changes, {"listener": {"tls": tls_settings(mode=cls.tls)}})

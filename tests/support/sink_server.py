@@ -314,6 +314,10 @@ class Sink:
         return self
 
     def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        """Stops and gives the port back."""
         self.stop()
         self.holder.close()
 

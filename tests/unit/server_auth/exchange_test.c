@@ -500,7 +500,8 @@ TEST(scram_cut_or_changed_at_every_byte_never_succeeds)
             gsasl_free(message);
             message = client_step(&c, false, &len);
             bool is_inside = at < len;
-            if (is_inside && !is_cut) message[at] ^= 1;
+            /* Bit 2: the last digit of the proof in base64 has two bits that mean nothing. */
+            if (is_inside && !is_cut) message[at] ^= 4;
             enum exchange_status status = say(slice_of(message, is_cut && is_inside ? at : len));
             CHECK_EQ("changed", status == EXCHANGE_CONTINUE, !is_inside);
             gsasl_free(message);

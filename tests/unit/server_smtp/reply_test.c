@@ -76,6 +76,7 @@ TEST(reply_codes_and_statuses_are_those_of_the_manual)
         {REPLY_HEADER_TOO_BIG, "552 5.3.4 "},
         {REPLY_TOO_MANY_ERRORS, "421 4.7.0 "},
         {REPLY_TOO_MANY_COMMANDS, "421 4.7.0 "},
+        {REPLY_TOO_MANY_MESSAGES, "421 4.7.0 "},
         {REPLY_LINE_ENDLESS, "421 4.5.2 "},
         {REPLY_TIMEOUT, "421 4.4.2 "},
         {REPLY_TOO_SLOW, "421 4.4.2 "},
