@@ -82,6 +82,7 @@ struct conn {
     uint8_t life, receiving, sending, showing, end; /* enum conn_life, conn_receiving ... */
     uint8_t inflight;
     bool is_recv_canceled, is_show_wanted, is_show_deferred, is_room_due, is_tls_begun;
+    bool wipes_input; /* conn_wipe_input() */
     struct list room_node;
     struct ring_op recv_op, send_op, show_op, close_op;
     struct timer timer;
@@ -114,6 +115,12 @@ void conn_send_pieces(struct conn *conn, const struct iovec *pieces, uint32_t co
 /* True when nothing appended is unsent. */
 bool conn_is_flushed(const struct conn *conn);
 
+/* While on: input that had to be kept is wiped where it lay and where it was kept. For what may
+ * hold a password; the owner wipes what it takes. */
+static inline void conn_wipe_input(struct conn *conn, bool is_on)
+{
+    conn->wipes_input = is_on;
+}
 /* True when input is kept that was not taken yet. Inside on_input(): before this call. */
 static inline bool conn_has_kept(const struct conn *conn)
 {

@@ -14,10 +14,17 @@
 
 /* --- kept input --- */
 
+static void kept_free(struct conn *conn)
+{
+    if (UNLIKELY(conn->wipes_input) && conn->kept != NULL)
+        explicit_bzero(conn->kept, conn->kept_cap);
+    free(conn->kept);
+}
+
 void conn_drop_kept(struct conn *conn)
 {
     conn->host->kept_bytes -= conn->kept_cap;
-    free(conn->kept);
+    kept_free(conn);
     conn->kept = NULL;
     conn->kept_at = conn->kept_len = conn->kept_cap = 0;
 }
@@ -32,7 +39,7 @@ static bool kept_grow(struct conn *conn, size_t front, size_t back)
     char *grown = malloc(cap);
     if (grown == NULL) return false;
     if (conn->kept_len > 0) memcpy(grown + front, conn->kept + conn->kept_at, conn->kept_len);
-    free(conn->kept);
+    kept_free(conn);
     conn->host->kept_bytes += cap - conn->kept_cap;
     conn->kept = grown;
     conn->kept_at = (uint32_t)front;
@@ -155,6 +162,8 @@ void conn_input_arrived(struct conn *conn, struct slice input)
         conn_fail(conn, -ERR_MEMORY);
         return;
     }
+    if (UNLIKELY(conn->wipes_input) && input.len > 0)
+        explicit_bzero((char *)(uintptr_t)input.data, input.len); /* memory of the loop's or ours */
     if (UNLIKELY(conn->is_tls_begun)) {
         conn_tls_take_kept(conn);
     } else if (again) {

@@ -117,7 +117,8 @@ static bool set_session_id(SSL_CTX *ctx, const struct tls_server_options *option
 static bool set_up(SSL_CTX *ctx, const struct tls_server_options *options)
 {
     const char *ciphers = options->ciphers == NULL ? CIPHERS : options->ciphers;
-    SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
+    SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA |
+                                 SSL_OP_CLEANSE_PLAINTEXT); /* passwords come this way */
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     return tls_context_set_up(ctx, options->version_min, options->version_max, ciphers) &&
            SSL_CTX_set_ciphersuites(ctx, CIPHERSUITES) == 1 &&

@@ -140,6 +140,7 @@ static void end_well(struct session *s)
     }
     ASSERT(s->user == NULL);
     s->user = slice_to_cstr(name);
+    conn_wipe_input(&s->conn, false);
     count(s, INGRESS_AUTH_OK);
     log_outcome(s, "authenticated", NULL);
     leave(s);

@@ -149,7 +149,7 @@ static void on_accepted(void *owner, int socket, const struct endpoint *peer)
         leave(listener, peer, has_proxy);
         refusal = REPLY_NO_RESOURCES;
     }
-    if (config->tls.mode == LISTENER_TLS_IMPLICIT)
+    if (has_proxy || config->tls.mode == LISTENER_TLS_IMPLICIT)
         loop_close(ingress->options.loop, socket, NULL); /* what is said in clear is not heard */
     else
         refuse(listener, socket, refusal);

@@ -415,7 +415,7 @@ static size_t session_on_input(struct conn *conn, struct slice in)
         if (count == 0) break;
         taken += count;
     }
-    event_end(s, false);
+    event_end(s, s->txn != NULL && s->txn->window != NULL); /* what is left goes there */
     return taken;
 }
 
@@ -424,7 +424,9 @@ static void session_on_window(struct conn *conn, size_t bytes)
     struct session *s = CONTAINER_OF(conn, struct session, conn);
     s->input_ns = loop_now_ns(conn->host->loop);
     if (s->state == SESSION_DATA || s->state == SESSION_CHUNK) receive_window(s, bytes);
-    event_end(s, true); /* what was put back is shown next, or the next window is filled */
+    /* What was put back is shown next, or the next window is filled; a peer that has ended its half
+     * brings nothing for that. */
+    event_end(s, !s->is_peer_gone || conn_has_kept(conn));
 }
 
 static void session_on_sent(struct conn *conn)
@@ -583,6 +585,7 @@ bool session_start(struct ingress *ingress, struct ingress_listener *listener, i
     counter_add(&listener->counters.accepted, 1);
     timer_init(&s->timer, session_on_timer);
     conn_open(&s->conn, &ingress->host, &session_handler, socket);
+    conn_wipe_input(&s->conn, ingress->options.security[listener->index].users != NULL);
     begin(s, has_proxy);
     return true;
 }

@@ -79,6 +79,7 @@ void session_start_tls(struct session *s, enum conn_before_tls before)
     struct tls_context *context = s->ingress->options.security[s->listener_index].tls;
     bool is_counted = s->is_handshake_counted || handshake_count(s);
     session_forget(s);
+    conn_wipe_input(&s->conn, s->ingress->options.security[s->listener_index].users != NULL);
     session_go(s, SESSION_HANDSHAKE);
     session_arm(s, session_config(s)->timeouts.handshake_ms);
     if (!is_counted)
