@@ -1,6 +1,6 @@
 """What a message is made of (list H): limits of its header section, NUL, odd fields."""
 
-from tests.support.daemon_case import DaemonTest
+from tests.support.daemon_case import DaemonTest, under_tls
 from tests.support.gateway import without_trace
 
 
@@ -70,3 +70,6 @@ class ContentTest(DaemonTest):
         self.assertIn(reply.code, (250, 550, 552))
         if reply.code == 250:
             self.assertEqual(without_trace(self.gateway.wait_for_mail(self.box())[0]), content)
+
+
+ContentUnderTls = under_tls(ContentTest)

@@ -5,7 +5,7 @@ data would accept as a mail of its own."""
 
 import time
 
-from tests.support.daemon_case import DaemonTest
+from tests.support.daemon_case import DaemonTest, under_tls
 from tests.support.gateway import IS_LONG, wait_until, without_trace
 
 HEAD = b"Subject: first\r\n\r\nfirst"
@@ -369,3 +369,6 @@ def add_cases():
 
 
 add_cases()
+
+RejectUnderTls = under_tls(RejectTest)
+NormalizeUnderTls = under_tls(NormalizeTest)

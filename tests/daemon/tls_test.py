@@ -86,12 +86,15 @@ class HandshakeTest(TlsCase):
     # --- T1 ---
 
     def test_t1_a_hello_of_an_old_version(self):
-        for version in (0x0300, 0x0301, 0x0302):
+        # SSL 3.0 has no alert of that name.
+        for version, description in ((0x0300, tls_records.HANDSHAKE_FAILURE),
+                                     (0x0301, tls_records.PROTOCOL_VERSION),
+                                     (0x0302, tls_records.PROTOCOL_VERSION)):
             for client in self.both():
                 hello = tls_records.client_hello(version, ciphers=(0xC009, 0xC013, 0x002F))
                 answer = tls_records.answer_to(client.raw, hello)
                 self.assertIsInstance(answer, Alert, hex(version))
-                self.assertEqual(answer.description, tls_records.PROTOCOL_VERSION, hex(version))
+                self.assertEqual(answer.description, description, hex(version))
                 self.assert_ends(client)
 
     def test_t1_old_versions_by_the_extension(self):
@@ -155,10 +158,11 @@ class HandshakeTest(TlsCase):
         context = tls_records.forging_context(TLS_1_2)
         client = self.raw_client(context=context)
         forger = tls_records.forge(client)
-        client.read_reply()
+        self.assert_reply(client.read_reply(), 220)
         forger.send(HANDSHAKE, tls_records.client_hello())
-        forger.send(DATA, b"NOOP\r\n")  # refused by a warning: the session goes on
-        self.assert_reply(client.read_reply(), 250)
+        with self.assertRaises(ssl.SSLError) as caught:
+            client.read_reply()
+        self.assertEqual(caught.exception.reason, "NO_RENEGOTIATION")
 
     # --- T5 ---
 
@@ -224,7 +228,7 @@ class HandshakeTest(TlsCase):
                     with self.assertRaises(ssl.SSLError) as caught:
                         client.handshake()
                         client.read_reply()
-                    self.assertIn("NO_APPLICATION_PROTOCOL", str(caught.exception))
+                    self.assertIn("no application protocol", str(caught.exception))
                     self.assert_ends(client)
 
     def test_t6_alpn_that_is_malformed(self):
@@ -245,14 +249,14 @@ class HandshakeTest(TlsCase):
 
     def test_t7_a_name_that_nobody_has(self):
         default = pairs()[0].fingerprint
-        for name in (None, b"unknown.test", b"127.0.0.1", b"::1", b"[::1]", b"x" * 255,
+        for name in (None, b"", b"unknown.test", b"127.0.0.1", b"::1", b"[::1]", b"x" * 255,
                      b".".join([b"a" * 63] * 4)[:255], b"mx.gateway.test.", b"a.b.wild.gateway.test",
-                     b"wild.gateway.test", b"*.wild.gateway.test", b"..", b"%s%n", b"mx gateway",
+                     b"wild.gateway.test", b"..", b"%s%n", b"mx gateway",
                      b"mx.gateway.test\r\nX: y", b"\xff\xfe", b"-"):
             self.assertEqual(self.shown(name), default, name)
 
     def test_t7_a_name_that_no_hello_may_hold(self):
-        for name in (b"", b"x" * 256, b"x" * 5000, b"mx.gateway.test\0.evil.test", b"\0"):
+        for name in (b"x" * 256, b"x" * 5000, b"mx.gateway.test\0.evil.test", b"\0"):
             client = self.raw_client()
             answer = tls_records.answer_to(client.raw, tls_records.client_hello(name=name))
             self.assertIsInstance(answer, Alert, name[:40])
@@ -482,40 +486,45 @@ class TruncationTest(TlsCase):
 class DeafClientsTest(DaemonTest):
     """T9: what a client does not read is not made: our memory has a bound, and its time has one."""
 
-    COUNT = 40
-    BYTES_EACH_MAX = 160 * 1024
-    settings = {"listener": {"tls": tls_settings(mode="implicit"), "timeouts": {"command": "3s"},
-                             "limits": {"junk_commands": 10000, "errors": 10000, "recipients": 10000}}}
+    COUNT = 20
+    BYTES_EACH_MAX = 1536 * 1024  # beside the pages of our buffers; each client sends more
+    settings = {"listener": {"tls": tls_settings(mode="implicit"), "timeouts": {"command": "3s"}}}
 
     def resident_bytes(self):
         with open(f"/proc/{self.gateway.process.pid}/status", encoding="ascii") as status:
             return next(int(line.split()[1]) for line in status if line.startswith("VmRSS:")) * 1024
 
-    def test_t9_clients_that_read_nothing(self):
-        commands = b"RCPT TO:<someone@elsewhere.test>\r\nRSET\r\nMAIL FROM:<a@b.test>\r\n" * 100
-        clients = [self.client(tls="implicit", receive_buffer=2048, source=f"127.0.0.{2 + count}")
-                   for count in range(self.COUNT)]
-        before = most = self.resident_bytes()
-        for client in clients:
-            client.raw.setblocking(False)
-        pending = {client: b"" for client in clients}
-        started = time.monotonic()
-        while pending and time.monotonic() - started < 2.0:
-            for client in list(pending):
+    def fill(self, clients):
+        """Sends commands that are all answered until nobody takes any more; the bytes of each."""
+        commands = b"BDAT 0\r\n" * 1000
+        pending, sent = {client: b"" for client in clients}, {client: 0 for client in clients}
+        last = time.monotonic()
+        while time.monotonic() - last < 1.0:
+            for client in clients:
                 try:
                     if not pending[client]:
                         pending[client] = client.socket.records(commands)
-                    pending[client] = pending[client][client.raw.send(pending[client]) :]
+                    count = client.raw.send(pending[client])
                 except BlockingIOError:
-                    pass
-                except OSError:
-                    del pending[client]
-            most = max(most, self.resident_bytes())
+                    continue
+                pending[client] = pending[client][count:]
+                sent[client] += count
+                last = time.monotonic()
+        return sent
+
+    def test_t9_clients_that_read_nothing(self):
+        clients = [self.client(tls="implicit", receive_buffer=2048) for _ in range(self.COUNT)]
+        for client in clients:
+            client.start("a@client.test", ["x@void.test"])
+            client.raw.setblocking(False)
+        before = self.resident_bytes()
+        sent = self.fill(clients)
+        self.assertGreater(min(sent.values()), 500_000)
         if not is_sanitized():
-            self.assertLess(most - before, self.COUNT * self.BYTES_EACH_MAX)
+            self.assertLess(self.resident_bytes() - before, self.COUNT * self.BYTES_EACH_MAX)
+        self.assert_goes_on(self.client(tls="implicit"))
         wait_until(lambda: self.gateway.metric("postern_smtp_connections") == 0,
                    "the sessions of deaf clients to end", 60)
-        self.assert_goes_on(self.client(tls="implicit"))
 
 
 class ClientCertificateTest(DaemonTest):
