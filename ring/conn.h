@@ -29,8 +29,10 @@
 #include "ring/timer.h"
 #include "ring/tls.h"
 
-#define CONN_OUTPUT_BYTES 4096    /* one output buffer */
-#define CONN_KEPT_BYTES_MAX 65536 /* above this much kept input, receiving pauses */
+#define CONN_OUTPUT_BYTES 4096 /* one output buffer */
+/* Above this much kept input, receiving pauses. What the kernel has handed over by then is kept as
+ * well: up to a MiB of a peer that sends without reading. */
+#define CONN_KEPT_BYTES_MAX 65536
 /* Above so much of all connections of a host, those that keep more than CONN_KEPT_FAIR_BYTES pause
  * as well. */
 #define CONN_HOST_KEPT_BYTES_MAX (16u << 20)

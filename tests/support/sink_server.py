@@ -79,14 +79,19 @@ class Session:
         self.helo = None
 
     def read_until(self, mark):
-        while mark not in self.pending:
+        # Looked for only where it can be new, and put together once: a message may have many MiB.
+        parts, length, tail = [self.pending], len(self.pending), self.pending
+        while mark not in tail:
             more = self.connection.recv(65536)
             if not more:
+                self.pending = b"".join(parts)
                 return None
-            self.pending += more
-            if len(self.pending) > INPUT_BYTES_MAX:
+            parts.append(more)
+            length += len(more)
+            if length > INPUT_BYTES_MAX:
                 raise OSError("too much input")
-        found, self.pending = self.pending.split(mark, 1)
+            tail = tail[-(len(mark) - 1) :] + more
+        found, self.pending = b"".join(parts).split(mark, 1)
         return found
 
     def read_bytes(self, count):
