@@ -71,7 +71,9 @@ def test_memory(_directory):
     found = {name: values for name, values in measure("memory", "--idle", "500")}
     assert found["memory tls"]["connections"] == "500", found
     assert found["memory plain"]["connections"] == "500", found
-    assert 5000 < float(found["memory tls"]["bytes_per_connection"]) < 50000, found
+    # A sanitizer keeps what was freed, and counts as memory.
+    most = 50000 if "asan" not in sys.argv[1] else float("inf")
+    assert 5000 < float(found["memory tls"]["bytes_per_connection"]) < most, found
 
 
 def test_flood(_directory):
