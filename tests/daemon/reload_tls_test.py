@@ -93,6 +93,7 @@ class ReloadTest(unittest.TestCase):
             self.assertIn(word, text)
         self.assertEqual(self.shown(), self.first.fingerprint)
         self.assertFalse(self.is_good())
+        wait_until(lambda: self.gateway.log("reload"), "the log to be written")
         self.assertEqual(self.gateway.log("reload")[-1]["level"], "error")
 
 
