@@ -92,6 +92,12 @@ void loop_accept(struct loop *loop, int listener, struct endpoint *peer_out, str
  * copied. -ECONNREFUSED, -ETIMEDOUT ... as the kernel says. */
 void loop_connect(struct loop *loop, const struct endpoint *to, const struct endpoint *from,
                   struct ring_op *op);
+/* The same for a stream socket at a path of at most 107 bytes. */
+void loop_connect_unix(struct loop *loop, const char *path, struct ring_op *op);
+/* Waits once until a descriptor that is not the loop's (a library's) is ready for `events` of
+ * poll(2): the result is what it is ready for. The descriptor may be closed meanwhile; then the
+ * operation ends only when it is cancelled. */
+void loop_poll(struct loop *loop, int fd, uint32_t events, struct ring_op *op);
 /* Receives at most `bytes` into `into`: the result is the count, 0 at the end of the stream. */
 void loop_recv(struct loop *loop, int socket, void *into, size_t bytes, struct ring_op *op);
 /* Receives until cancelled, ended or out of buffers. Every done() with has_input brings a buffer

@@ -10,6 +10,7 @@
 #include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 static int set_option(int fd, int level, int option)
@@ -89,6 +90,31 @@ void loop_connect(struct loop *loop, const struct endpoint *to, const struct end
     io_uring_prep_connect(sqe, fd, address, to->addr_len);
     loop_start(loop, sqe, TAG_CONNECT, op);
     op->result = fd;
+}
+
+void loop_connect_unix(struct loop *loop, const char *path, struct ring_op *op)
+{
+    size_t len = strlen(path);
+    ASSERT(len > 0 && len < sizeof(((struct sockaddr_un *)NULL)->sun_path));
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        loop_defer(loop, op, -errno);
+        return;
+    }
+    struct sockaddr_un *address = loop_scratch(loop, sizeof(*address));
+    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
+    memcpy(address->sun_path, path, len + 1);
+    struct io_uring_sqe *sqe = loop_sqe(loop);
+    io_uring_prep_connect(sqe, fd, (struct sockaddr *)address, sizeof(*address));
+    loop_start(loop, sqe, TAG_CONNECT, op);
+    op->result = fd;
+}
+
+void loop_poll(struct loop *loop, int fd, uint32_t events, struct ring_op *op)
+{
+    struct io_uring_sqe *sqe = loop_sqe(loop);
+    io_uring_prep_poll_add(sqe, fd, events);
+    loop_start(loop, sqe, TAG_PLAIN, op);
 }
 
 void loop_recv(struct loop *loop, int socket, void *into, size_t bytes, struct ring_op *op)

@@ -7,6 +7,8 @@
  * transaction is fatal: nothing is written any more, and everything is answered so. */
 #include "store/committer.h"
 
+#include "store/edit.h"
+
 #include "ring/base/clock.h"
 #include "ring/base/log.h"
 #include "ring/base/memory.h"
@@ -212,6 +214,8 @@ static void run_writes(struct committer *c, struct job_list *writes, struct job_
     if (c->fatal != 0) fail_all(&c->kept, ended, -ERR_FAILED_SYNC);
 }
 
+static void publish(struct committer *c, bool looks_at_disk);
+
 /* --- reading --- */
 
 static void check_write(struct committer *c, int err)
@@ -224,6 +228,40 @@ static int lease(struct committer *c, struct lease_job *job)
     if (c->fatal == 0 && index_wants_rewind(c->index, job->now_ms))
         check_write(c, index_rewind(c->index, job->now_ms));
     return index_lease(c->index, job->now_ms, job->count_max, &job->result);
+}
+
+static void drop_edits(struct edit_job *job, int err)
+{
+    struct list *node;
+    while ((node = list_pop_front(&job->removed)) != NULL)
+        stored_free(stored_of(LIST_ENTRY(node, struct message, node)));
+    job->is_due = false;
+    for (size_t i = 0; i < job->count; i++) {
+        if (job->edits[i].result == 0) job->edits[i].result = err;
+    }
+}
+
+/* An operator's edits: all of this shard, or none. */
+static int edit(struct committer *c, struct edit_job *job)
+{
+    if (c->fatal != 0) return c->fatal;
+    int err = index_begin(c->index);
+    bool has_begun = err == 0;
+    for (size_t i = 0; i < job->count && err == 0; i++) {
+        struct queue_edit *one = &job->edits[i];
+        if (one->result != -ERR_NOT_FOUND) continue; /* of another shard */
+        err = index_edit(c->index, job, one);
+    }
+    if (err == 0)
+        err = index_commit(c->index);
+    else if (has_begun)
+        index_abort(c->index);
+    if (err != 0) {
+        drop_edits(job, err);
+        check_write(c, err);
+    }
+    publish(c, false);
+    return err;
 }
 
 static bool is_disk_full(const struct committer *c, uint64_t *free_bytes_out)
@@ -247,6 +285,8 @@ static void publish(struct committer *c, bool looks_at_disk)
         is_disk = is_disk_full(c, &free_bytes);
         if (!is_disk) index_reserve_disk(c->index);
     }
+    struct index_oldest oldest;
+    bool knows_oldest = looks_at_disk && index_oldest(c->index, &oldest) == 0;
     int err = index_pages_left(c->index, &c->map_pages_left);
     if (err != 0) c->map_pages_left = 0;
     const struct index_totals *totals = index_totals(c->index);
@@ -257,9 +297,10 @@ static void publish(struct committer *c, bool looks_at_disk)
         state->is_disk_full = is_disk;
         state->free_bytes = free_bytes;
     }
+    if (knows_oldest) state->oldest = oldest;
     state->is_map_full = c->map_pages_left < MAP_PAGES_MIN;
     state->queued = totals->queued;
-    state->failed = totals->failed;
+    state->held = totals->held;
     state->corrupt = totals->corrupt;
     state->body_bytes = totals->body_bytes;
     __atomic_store_n(&c->is_full, state->is_disk_full || state->is_map_full, __ATOMIC_RELAXED);
@@ -280,6 +321,9 @@ static void run_read(struct committer *c, struct job *job)
         job->result = index_list(c->index, list->after_id, list->count_max, &list->messages);
         break;
     }
+    case JOB_EDIT:
+        job->result = edit(c, CONTAINER_OF(job, struct edit_job, job));
+        break;
     default:
         ASSERT(job->kind == JOB_TICK);
         publish(c, true);

@@ -31,8 +31,9 @@ struct committer_options {
 
 /* What the committer last saw; any thread may read it. */
 struct committer_state {
-    uint64_t queued, failed, corrupt, body_bytes; /* as of the last commit */
-    uint64_t free_bytes;                          /* of the file system */
+    uint64_t queued, held, corrupt, body_bytes; /* as of the last commit */
+    uint64_t free_bytes;                        /* of the file system */
+    struct index_oldest oldest;                 /* as of the last tick */
     bool is_disk_full, is_map_full;
     int fatal; /* 0, or why no write is done any more */
 };

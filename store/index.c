@@ -70,7 +70,7 @@ static void totals_write(const struct index_totals *totals, uint8_t out[TOTALS_B
 {
     struct writer w = writer_of(out, TOTALS_BYTES);
     write_u64(&w, totals->queued);
-    write_u64(&w, totals->failed);
+    write_u64(&w, totals->held);
     write_u64(&w, totals->corrupt);
     write_u64(&w, totals->body_bytes);
     write_u64(&w, totals->last_id);
@@ -358,8 +358,8 @@ int index_replace(struct index *index, struct replacement *replacement, int *res
     if (rc != 0) return index_err(index, rc);
     if (replacement->state != RECORD_QUEUED) {
         index->totals.queued -= MIN(index->totals.queued, 1);
-        if (replacement->state == RECORD_FAILED)
-            index->totals.failed++;
+        if (replacement->state == RECORD_HELD)
+            index->totals.held++;
         else
             index->totals.corrupt++;
     }

@@ -22,7 +22,7 @@ struct index_options {
 
 /* Messages in each state, the bytes of their bodies, and the largest id ever committed. */
 struct index_totals {
-    uint64_t queued, failed, corrupt, body_bytes, last_id;
+    uint64_t queued, held, corrupt, body_bytes, last_id;
 };
 
 /* One row of the table `segment`: bytes alive, and the range of ids that may have some there. */
@@ -82,6 +82,15 @@ struct extent_move {
 };
 MUST_USE int index_move(struct index *index, const struct extent_move *move, int *result_out);
 
+/* One edit of an operator; edit->result stays as it is when there is no such message. Removed
+ * messages are added to job->removed. */
+struct edit_job;
+struct queue_edit;
+MUST_USE int index_edit(struct index *index, struct edit_job *job, struct queue_edit *edit);
+/* Messages that version 1 of the format had parked as failed are queued again, due from `now_ms`
+ * on at some distance from each other. */
+MUST_USE int index_requeue_failed(struct index *index, uint64_t now_ms);
+
 /* --- reads, outside of write transactions --- */
 
 /* Messages that are due at now_ms and behind the lease cursor, which moves past them. */
@@ -118,3 +127,11 @@ MUST_USE int index_list(struct index *index, uint64_t after_id, uint32_t count_m
 /* Bad records that the reads came across: puts them aside, in a transaction of its own. */
 bool index_has_bad(const struct index *index);
 MUST_USE int index_set_bad_aside(struct index *index);
+
+/* When the oldest message of each state came (wall time, 0: none); ids are in order of time, and
+ * only the first INDEX_OLDEST_VISIT_MAX are looked at. */
+#define INDEX_OLDEST_VISIT_MAX 1024
+struct index_oldest {
+    uint64_t queued_ms, held_ms, corrupt_ms;
+};
+MUST_USE int index_oldest(struct index *index, struct index_oldest *oldest);

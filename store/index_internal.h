@@ -25,6 +25,7 @@ struct index {
     MDB_dbi message, due, segment, meta, aside;
     MDB_txn *txn; /* the write transaction, or NULL */
     unsigned shard;
+    uint32_t format; /* that the environment was written in */
     uint64_t map_bytes_max, map_bytes;
     uint64_t page_bytes;
     unsigned grown;

@@ -1,4 +1,5 @@
 /* index_open.c - opening a shard's environment: what it is, and what has to be known of it. */
+#include "ring/base/clock.h"
 #include "ring/base/memory.h"
 #include "store/index_internal.h"
 
@@ -7,7 +8,8 @@
 
 #define TABLES_MAX 8
 #define READERS_MAX 8
-#define FORMAT_VERSION 1
+/* 1: messages with failed recipients were parked, where held ones are now. */
+#define FORMAT_VERSION 2
 #define FORMAT_BYTES 8
 
 static int env_open(struct index *index, const char *path)
@@ -41,19 +43,23 @@ static int tables_open(struct index *index)
     return rc;
 }
 
+static int write_format(struct index *index)
+{
+    uint8_t bytes[FORMAT_BYTES];
+    struct writer w = writer_of(bytes, sizeof(bytes));
+    write_u32(&w, FORMAT_VERSION);
+    write_u32(&w, index->shard);
+    MDB_val key = val_of("format", 6), val = val_of(bytes, sizeof(bytes));
+    return index_err(index, mdb_put(index->txn, index->meta, &key, &val, 0));
+}
+
 /* The row "format" says who wrote the environment; a new one gets it. */
 static int check_format(struct index *index, char *why, size_t why_cap)
 {
     MDB_val key = val_of("format", 6), val;
     int rc = mdb_get(index->txn, index->meta, &key, &val);
-    if (rc == MDB_NOTFOUND) {
-        uint8_t bytes[FORMAT_BYTES];
-        struct writer w = writer_of(bytes, sizeof(bytes));
-        write_u32(&w, FORMAT_VERSION);
-        write_u32(&w, index->shard);
-        val = val_of(bytes, sizeof(bytes));
-        return index_err(index, mdb_put(index->txn, index->meta, &key, &val, 0));
-    }
+    index->format = FORMAT_VERSION;
+    if (rc == MDB_NOTFOUND) return write_format(index);
     if (rc != 0) return index_err(index, rc);
 
     struct reader r = reader_of(val.mv_data, val.mv_size);
@@ -68,7 +74,21 @@ static int check_format(struct index *index, char *why, size_t why_cap)
         snprintf(why, why_cap, "belongs to shard %u: directories were exchanged", shard);
         return -ERR_CORRUPT;
     }
+    index->format = version;
     return 0;
+}
+
+/* An environment of an older format becomes one of this, in one transaction. */
+static int upgrade(struct index *index)
+{
+    if (index->format == FORMAT_VERSION) return 0;
+    int err = index_begin(index);
+    if (err != 0) return err;
+    err = index_requeue_failed(index, clock_wall_ms());
+    if (err == 0) err = write_format(index);
+    if (err == 0) return index_commit(index);
+    index_abort(index);
+    return err;
 }
 
 static int load_totals(struct index *index)
@@ -80,7 +100,7 @@ static int load_totals(struct index *index)
 
     struct reader r = reader_of(val.mv_data, val.mv_size);
     index->totals.queued = read_u64(&r);
-    index->totals.failed = read_u64(&r);
+    index->totals.held = read_u64(&r);
     index->totals.corrupt = read_u64(&r);
     index->totals.body_bytes = read_u64(&r);
     index->totals.last_id = read_u64(&r);
@@ -173,6 +193,7 @@ int index_open(const struct index_options *options, struct index **index_out, ch
     int rc = env_open(index, options->path);
     int err = index_err(index, rc);
     if (err == 0) err = load(index, why, why_cap);
+    if (err == 0) err = upgrade(index);
     if (err != 0) goto fail;
     *index_out = index;
     return 0;

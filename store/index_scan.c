@@ -334,3 +334,29 @@ int index_set_bad_aside(struct index *index)
     if (err == 0) index->bad_count = 0;
     return err;
 }
+
+int index_oldest(struct index *index, struct index_oldest *oldest)
+{
+    *oldest = (struct index_oldest){0};
+    MDB_txn *txn;
+    MDB_cursor *cursor;
+    int rc = mdb_txn_begin(index->env, NULL, MDB_RDONLY, &txn);
+    if (rc != 0) return index_err(index, rc);
+    rc = mdb_cursor_open(txn, index->message, &cursor);
+    MDB_val key, record;
+    for (unsigned i = 0; rc == 0 && i < INDEX_OLDEST_VISIT_MAX; i++) {
+        struct record_head head;
+        uint64_t id;
+        rc = mdb_cursor_get(cursor, &key, &record, MDB_NEXT);
+        if (rc != 0 || key.mv_size != sizeof(id)) break;
+        memcpy(&id, key.mv_data, sizeof(id));
+        if (!record_check(slice_of_val(&record), id, &head)) continue;
+        uint64_t *at = head.state == RECORD_QUEUED ? &oldest->queued_ms
+                       : head.state == RECORD_HELD ? &oldest->held_ms
+                                                   : &oldest->corrupt_ms;
+        if (*at == 0) *at = head.received_ms;
+        if (oldest->queued_ms != 0 && oldest->held_ms != 0) break;
+    }
+    mdb_txn_abort(txn);
+    return rc == 0 || rc == MDB_NOTFOUND ? 0 : index_err(index, rc);
+}

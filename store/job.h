@@ -19,6 +19,7 @@ enum job_kind {
     JOB_LEASE, /* struct lease_job */
     JOB_SCAN,  /* struct scan_job */
     JOB_LIST,  /* struct list_job */
+    JOB_EDIT,  /* struct edit_job: a transaction of its own; by committer_call() only */
     /* The state of the disk and the map; also tries again what could not be written. */
     JOB_TICK,
 };

@@ -15,7 +15,18 @@
 enum recipient_state {
     RECIPIENT_QUEUED,    /* to be tried at `next_ms` */
     RECIPIENT_DELIVERED, /* done */
-    RECIPIENT_FAILED,    /* refused for good, or expired: kept until it can be reported */
+    RECIPIENT_FAILED,    /* refused for good, or expired */
+};
+
+/* What the sender is still to be told about a recipient (RFC 3464 2.3.3). A message stays in the
+ * queue while something is. */
+enum recipient_report {
+    REPORT_NONE,
+    REPORT_FAILED,    /* refused for good */
+    REPORT_EXPIRED,   /* given up after the time of delivery.retry.expire: "failed" too */
+    REPORT_DELAYED,   /* still tried; the recipient is RECIPIENT_QUEUED */
+    REPORT_DELIVERED, /* into a mailbox */
+    REPORT_RELAYED,   /* to a hop that does not report itself */
 };
 
 /* NOTIFY= of RFC 3461 4.1, as bits; none of them: it was not given. */
@@ -34,9 +45,12 @@ struct recipient {
     struct slice orcpt;   /* ORCPT= as given, "rfc822;" and xtext; empty: it was not given */
     uint8_t notify;       /* BITs of enum dsn_notify */
     enum recipient_state state;
+    enum recipient_report report;
+    bool is_warned;     /* that it is delayed: once is enough */
     uint32_t attempts;  /* ended so far */
-    uint64_t next_ms;   /* wall time of the next attempt; 0: now */
+    uint64_t next_ms;   /* wall time of the next attempt, or of the next try to report; 0: now */
     struct slice reply; /* last answer of the next hop or our own reason; raw bytes, may be empty */
+    struct slice host;  /* whose answer that is, "name" or an address; not kept in the record */
 };
 
 /* How the body's bytes are kept, which is how they came. */
@@ -61,6 +75,7 @@ struct envelope {
     bool is_utf8;         /* SMTPUTF8 was declared (RFC 6531) */
     bool has_utf8_header; /* 8-bit bytes in the header section */
     bool requires_tls;    /* REQUIRETLS (RFC 8689): may only leave under TLS that keeps the duty */
+    bool is_own;          /* written by ourselves: a delivery status notification */
     struct recipient *recipients;
     uint32_t recipient_count;
 };

@@ -1,4 +1,5 @@
 /* queue.c - the queue of a core: its shards, its gate, its counters. */
+#include "store/edit.h"
 #include "store/queue_internal.h"
 
 #include "ring/base/log.h"
@@ -39,6 +40,13 @@ static void on_timer(struct timer *timer)
     timer_arm(queue->loop, &queue->timer, QUEUE_TICK_MS);
 }
 
+/* The earlier of two times, of which 0 is none. */
+static uint64_t older(uint64_t a, uint64_t b)
+{
+    if (a == 0 || b == 0) return a + b;
+    return MIN(a, b);
+}
+
 void queue_sum_state(struct queue *queue)
 {
     struct committer_state sum = {.free_bytes = UINT64_MAX};
@@ -47,9 +55,12 @@ void queue_sum_state(struct queue *queue)
     for (unsigned i = 0; i < queue->shard_count; i++) {
         const struct shard *shard = queue->shards[i];
         sum.queued += shard->state.queued;
-        sum.failed += shard->state.failed;
+        sum.held += shard->state.held;
         sum.corrupt += shard->state.corrupt;
         sum.body_bytes += shard->state.body_bytes;
+        sum.oldest.queued_ms = older(sum.oldest.queued_ms, shard->state.oldest.queued_ms);
+        sum.oldest.held_ms = older(sum.oldest.held_ms, shard->state.oldest.held_ms);
+        sum.oldest.corrupt_ms = older(sum.oldest.corrupt_ms, shard->state.oldest.corrupt_ms);
         sum.free_bytes = MIN(sum.free_bytes, shard->state.free_bytes);
         segments_free += shard->segments.free_count;
         segments_used += shard->segments.used_count;
@@ -57,9 +68,12 @@ void queue_sum_state(struct queue *queue)
     }
     struct queue_counters *counters = &queue->counters;
     counter_set(&counters->queued, sum.queued);
-    counter_set(&counters->failed, sum.failed);
+    counter_set(&counters->held, sum.held);
     counter_set(&counters->corrupt, sum.corrupt);
     counter_set(&counters->body_bytes, sum.body_bytes);
+    counter_set(&counters->oldest_queued_ms, sum.oldest.queued_ms);
+    counter_set(&counters->oldest_held_ms, sum.oldest.held_ms);
+    counter_set(&counters->oldest_corrupt_ms, sum.oldest.corrupt_ms);
     counter_set(&counters->free_bytes, sum.free_bytes);
     counter_set(&counters->segments_free, segments_free);
     counter_set(&counters->segments_used, segments_used);
@@ -130,6 +144,7 @@ int queue_open(const struct queue_options *options, struct queue **queue_out, ch
     queue->kick_op.done = on_kick;
     queue->hook.run = on_turn_end;
     slab_init(&queue->puts, sizeof(struct put), PUTS_CHUNK, PUTS_MAX);
+    edits_init(queue);
     list_init(&queue->hook.node);
     timer_init(&queue->timer, on_timer);
     int err = open_shards(queue, why, why_cap);
@@ -167,6 +182,8 @@ void queue_close(struct queue *queue)
     for (; queue->shard_count > 0; queue->shard_count--)
         shard_close(queue->shards[queue->shard_count - 1]);
     slab_finish(&queue->puts);
+    edits_finish(queue);
+    free(queue->edit_applied);
     free(queue->shards);
     free(queue);
 }

@@ -31,6 +31,8 @@ struct queue_options {
     /* A sync failed or the environment is broken: everything waiting has been answered with
      * -ERR_FAILED_SYNC; no put is taken any more; the process must stop. Runs on the core. */
     void (*on_fatal)(void *owner, int err);
+    /* queue_edit() made something on disk due at `due_ms` (0: now); may be NULL. On the core. */
+    void (*on_due)(void *owner, uint64_t due_ms);
     void *owner;
 };
 
@@ -114,9 +116,10 @@ bool body_close(struct body_reader *reader, struct ring_op *op);
 /* Writes the states of the recipients as they are now, while the message stays with the caller
  * (some of its destinations are still being tried). */
 void queue_update(struct queue *queue, struct message *message, struct ring_op *op);
-/* Takes the message back and writes what became of it: deleted when every recipient is
- * delivered; kept on disk until the earliest `next_ms` of a queued one; parked when only failed
- * ones are left. The result is 0 or -ERR_*; the message is gone for the caller in any case. */
+/* Takes the message back and writes what became of it: deleted when no recipient is queued and
+ * nothing is to be reported; else kept on disk until the earliest `next_ms` of those. An edit that
+ * was asked for meanwhile (queue_edit()) is carried out. The result is 0 or -ERR_*; the message is
+ * gone for the caller in any case. */
 void queue_settle(struct queue *queue, struct message *message, struct ring_op *op);
 /* Takes the message back with an alarm: its body does not pass its check. It is kept, parked as
  * corrupt, and never delivered. */
@@ -132,7 +135,10 @@ void queue_return(struct queue *queue, struct message *message);
 
 /* Records in each state; the same numbers that LMDB holds, as of the last commit. */
 struct queue_counters {
-    struct counter queued, failed, corrupt; /* messages */
+    struct counter queued, held, corrupt; /* messages */
+    /* Wall time at which the oldest message of each state came; 0: none. As of a moment ago. */
+    struct counter oldest_queued_ms, oldest_held_ms, oldest_corrupt_ms;
+    struct counter due_lag_ms; /* how late the last leased messages were */
     struct counter body_bytes;
     struct counter memory_messages;
     struct counter segments_free, segments_used;
@@ -144,7 +150,7 @@ struct queue_counters {
 };
 const struct queue_counters *queue_counters(const struct queue *queue); /* any thread may read */
 
-enum queue_item_state { ITEM_QUEUED, ITEM_FAILED, ITEM_CORRUPT };
+enum queue_item_state { ITEM_QUEUED, ITEM_HELD, ITEM_CORRUPT };
 
 /* One page of the queue in order of id, read by the committers. For the control thread: blocks the
  * caller, never the core. Any thread. */
@@ -158,3 +164,30 @@ struct queue_page {
     bool has_more; /* out */
 };
 MUST_USE int queue_list(struct queue *queue, struct queue_page *page);
+
+/* --- what an operator does --- */
+
+enum queue_edit_kind {
+    EDIT_RETRY,   /* due now; a held message stays held */
+    EDIT_HOLD,    /* kept, and not tried, until it is released; its time does not stop */
+    EDIT_RELEASE, /* from a hold: due now */
+    EDIT_REMOVE,  /* deleted, and nobody is told */
+    EDIT_BOUNCE,  /* given up: queued recipients fail with `reason`, and the sender is told */
+};
+
+struct queue_edit {
+    enum queue_edit_kind kind;
+    uint64_t id;
+    struct slice reason; /* EDIT_BOUNCE: "5.x.x words"; borrowed */
+    /* out: 0; -ERR_NOT_FOUND; -ERR_INVALID: does not fit the message's state (a release of one that
+     * is not held; all but a removal of a corrupt one); -ERR_BUSY: it is in delivery now, and the
+     * edit is carried out when that has ended, if something of the message is left then */
+    int result;
+};
+#define QUEUE_EDITS_MAX 1000         /* in one call */
+#define QUEUE_EDITS_WAITING_MAX 4096 /* for messages in delivery, on one core; then -ERR_FULL */
+
+/* Edits messages of this queue's shards, each call in one synced transaction per shard; ids of
+ * other queues are -ERR_NOT_FOUND. For the control thread: blocks the caller, never the core. Any
+ * thread. Returns 0 when every edit has its result. */
+MUST_USE int queue_edit(struct queue *queue, struct queue_edit *edits, size_t count);

@@ -2,6 +2,8 @@
  * body.c, settle.c. */
 #pragma once
 
+#include "ring/base/clock.h"
+#include "ring/base/map.h"
 #include "ring/base/memory.h"
 #include "ring/timer.h"
 #include "store/queue.h"
@@ -26,6 +28,8 @@ struct queue {
     bool is_closing;
     int fatal;
     struct queue_counters counters;
+    struct map edits;   /* of messages in delivery */
+    void *edit_applied; /* the last one that was carried out: its words are in a message */
 
     /* The one lease. */
     struct lease *lease;

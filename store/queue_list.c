@@ -5,7 +5,7 @@
 
 static const enum queue_item_state item_states[] = {
     [RECORD_QUEUED] = ITEM_QUEUED,
-    [RECORD_FAILED] = ITEM_FAILED,
+    [RECORD_HELD] = ITEM_HELD,
     [RECORD_CORRUPT] = ITEM_CORRUPT,
 };
 

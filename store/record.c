@@ -18,8 +18,16 @@ enum record_flag {
     FLAG_UTF8 = BIT(2),
     FLAG_UTF8_HEADER = BIT(3),
     FLAG_REQUIRES_TLS = BIT(4),
-    FLAGS_KNOWN = BIT(5) - 1,
+    FLAG_OWN = BIT(5),
+    FLAGS_KNOWN = BIT(6) - 1,
 };
+/* Within the byte of a recipient's state. */
+#define STATE_MASK 3u
+#define REPORT_SHIFT 2
+#define REPORT_MASK 7u
+#define FLAG_WARNED BIT(5)
+#define AT_VERSION 4
+#define AT_STATE 5
 #define NOTIFY_KNOWN (DSN_NOTIFY_NEVER | DSN_NOTIFY_SUCCESS | DSN_NOTIFY_FAILURE | DSN_NOTIFY_DELAY)
 
 static struct slice kept_reply(struct slice reply)
@@ -49,11 +57,32 @@ static void write_extent(struct writer *w, const struct extent *extent)
 
 static uint8_t flags_of(const struct envelope *envelope)
 {
-    unsigned flags = (envelope->is_8bit ? FLAG_8BIT : 0) | (envelope->is_binary ? FLAG_BINARY : 0) |
-                     (envelope->is_utf8 ? FLAG_UTF8 : 0) |
-                     (envelope->has_utf8_header ? FLAG_UTF8_HEADER : 0) |
-                     (envelope->requires_tls ? FLAG_REQUIRES_TLS : 0);
+    unsigned flags =
+        (envelope->is_8bit ? FLAG_8BIT : 0) | (envelope->is_binary ? FLAG_BINARY : 0) |
+        (envelope->is_utf8 ? FLAG_UTF8 : 0) | (envelope->has_utf8_header ? FLAG_UTF8_HEADER : 0) |
+        (envelope->requires_tls ? FLAG_REQUIRES_TLS : 0) | (envelope->is_own ? FLAG_OWN : 0);
     return (uint8_t)flags;
+}
+
+static uint8_t state_byte(const struct recipient *r)
+{
+    unsigned bits = (unsigned)r->state | ((unsigned)r->report << REPORT_SHIFT) |
+                    (r->is_warned ? FLAG_WARNED : 0);
+    return (uint8_t)bits;
+}
+
+/* False when it is none of this version. */
+static bool read_state_byte(uint8_t byte, uint8_t version, struct recipient *r)
+{
+    unsigned state = byte & STATE_MASK, report = (byte >> REPORT_SHIFT) & REPORT_MASK;
+    if (state > RECIPIENT_FAILED || report > REPORT_RELAYED || byte >= 2 * FLAG_WARNED)
+        return false;
+    if (version < 3 && byte > RECIPIENT_FAILED) return false;
+    r->state = state;
+    r->report = report;
+    r->is_warned = (byte & FLAG_WARNED) != 0;
+    if (version < 3 && r->state == RECIPIENT_FAILED) r->report = REPORT_FAILED;
+    return true;
 }
 
 static void write_head(struct writer *w, size_t bytes, const struct record_head *head,
@@ -96,7 +125,7 @@ bool record_write(void *record, size_t bytes, const struct record_head *head,
         write_bytes16(&w, r->address);
         write_bytes16(&w, r->orcpt);
         write_u8(&w, r->notify);
-        write_u8(&w, (uint8_t)r->state);
+        write_u8(&w, state_byte(r));
         write_u32(&w, r->attempts);
         write_u64(&w, r->next_ms);
         write_bytes16(&w, kept_reply(r->reply));
@@ -108,6 +137,11 @@ void record_set_due(void *record, uint64_t due_ms)
 {
     struct writer w = writer_of((uint8_t *)record + AT_DUE, 8);
     write_u64(&w, due_ms);
+}
+
+void record_set_state(void *record, enum record_state state)
+{
+    ((uint8_t *)record)[AT_STATE] = (uint8_t)state;
 }
 
 void record_set_extent(void *record, uint32_t index, const struct extent *extent)
@@ -148,9 +182,10 @@ bool record_check(struct slice record, uint64_t id, struct record_head *head_out
     head.recipient_count = read_u32(&r);
 
     *head_out = head;
-    return !r.is_bad && bytes == record.len && version == RECORD_VERSION && head.id == id &&
-           state <= RECORD_CORRUPT && form <= BODY_RAW && flags <= FLAGS_KNOWN &&
-           head.trace_bytes <= head.body_bytes && head.extent_count <= RECORD_EXTENTS_MAX &&
+    return !r.is_bad && bytes == record.len && version >= RECORD_VERSION_MIN &&
+           version <= RECORD_VERSION && head.id == id && state <= RECORD_CORRUPT &&
+           form <= BODY_RAW && flags <= FLAGS_KNOWN && head.trace_bytes <= head.body_bytes &&
+           head.extent_count <= RECORD_EXTENTS_MAX &&
            head.extent_count <= reader_left(&r) / EXTENT_BYTES && head.recipient_count > 0 &&
            head.recipient_count <= MESSAGE_RECIPIENTS_MAX &&
            head.recipient_count <= reader_left(&r) / RECIPIENT_BYTES_MIN;
@@ -181,7 +216,7 @@ bool record_read_extents(const void *record, const struct record_head *head,
     return sum >= head->body_bytes;
 }
 
-static bool read_recipients(struct reader *r, struct envelope *envelope)
+static bool read_recipients(struct reader *r, uint8_t version, struct envelope *envelope)
 {
     for (uint32_t i = 0; i < envelope->recipient_count; i++) {
         struct recipient *recipient = &envelope->recipients[i];
@@ -189,11 +224,11 @@ static bool read_recipients(struct reader *r, struct envelope *envelope)
         recipient->orcpt = read_bytes16(r);
         recipient->notify = read_u8(r);
         uint8_t state = read_u8(r);
-        recipient->state = state;
         recipient->attempts = read_u32(r);
         recipient->next_ms = read_u64(r);
         recipient->reply = read_bytes16(r);
-        if (state > RECIPIENT_FAILED || recipient->notify > NOTIFY_KNOWN) return false;
+        if (!read_state_byte(state, version, recipient)) return false;
+        if (recipient->notify > NOTIFY_KNOWN) return false;
     }
     return true;
 }
@@ -205,6 +240,7 @@ static void read_flags(uint8_t flags, struct envelope *envelope)
     envelope->is_utf8 = (flags & FLAG_UTF8) != 0;
     envelope->has_utf8_header = (flags & FLAG_UTF8_HEADER) != 0;
     envelope->requires_tls = (flags & FLAG_REQUIRES_TLS) != 0;
+    envelope->is_own = (flags & FLAG_OWN) != 0;
 }
 
 bool record_read_envelope(struct slice record, const struct record_head *head,
@@ -232,6 +268,6 @@ bool record_read_envelope(struct slice record, const struct record_head *head,
     uint8_t ret = read_u8(&r);
     envelope->ret = ret;
     if (ret > DSN_RETURN_HEADERS) return false;
-    if (!read_recipients(&r, envelope)) return false;
+    if (!read_recipients(&r, (uint8_t)record.data[AT_VERSION], envelope)) return false;
     return !r.is_bad && reader_left(&r) == 0;
 }

@@ -3,6 +3,7 @@
  * A message that is owned by the delivery half has its record as it was when it was put or leased;
  * after a crash it is simply due again. Only queue_update(), queue_settle() and queue_set_aside()
  * change that, in the transaction of one batch. */
+#include "store/edit.h"
 #include "store/queue_internal.h"
 
 #include <stdlib.h>
@@ -159,29 +160,34 @@ static void keep(struct queue *queue, struct message *message, enum record_state
     shard_submit(message->shard, &replacement->job);
 }
 
+/* Of what is to be tried or reported; DUE_NEVER: nothing is. */
+static uint64_t earliest_due(const struct envelope *envelope)
+{
+    uint64_t due_ms = DUE_NEVER;
+    for (uint32_t i = 0; i < envelope->recipient_count; i++) {
+        const struct recipient *recipient = &envelope->recipients[i];
+        if (recipient->state == RECIPIENT_QUEUED || recipient->report != REPORT_NONE)
+            due_ms = MIN(due_ms, MIN(recipient->next_ms, DUE_NEVER - 1));
+    }
+    return due_ms;
+}
+
 void queue_settle(struct queue *queue, struct message *message, struct ring_op *op)
 {
     ASSERT(message->envelope.recipient_count > 0);
     struct stored *stored = stored_of(message);
-    uint64_t due_ms = DUE_NEVER;
-    bool has_failed = false;
-    for (uint32_t i = 0; i < message->envelope.recipient_count; i++) {
-        const struct recipient *recipient = &message->envelope.recipients[i];
-        if (recipient->state == RECIPIENT_QUEUED)
-            due_ms = MIN(due_ms, MIN(recipient->next_ms, DUE_NEVER - 1));
-        has_failed = has_failed || recipient->state == RECIPIENT_FAILED;
-    }
+    enum record_state state = RECORD_QUEUED;
+    bool is_removed = edits_apply(queue, message, &state);
+    uint64_t due_ms = is_removed ? DUE_NEVER : earliest_due(&message->envelope);
 
     drop_blocks(queue, message);
-    bool is_left = due_ms != DUE_NEVER || has_failed;
-    if (!is_left) {
+    if (due_ms == DUE_NEVER) {
         stored->op = op;
         submit_delete(stored);
     } else if (stored->is_body_corrupt) {
         queue_set_aside(queue, message, op);
     } else {
-        enum record_state state = due_ms != DUE_NEVER ? RECORD_QUEUED : RECORD_FAILED;
-        keep(queue, message, state, due_ms, op);
+        keep(queue, message, state, state == RECORD_QUEUED ? due_ms : DUE_NEVER, op);
     }
 }
 
@@ -195,11 +201,7 @@ void queue_set_aside(struct queue *queue, struct message *message, struct ring_o
 
 void queue_put_back(struct queue *queue, struct message *message)
 {
-    uint64_t due_ms = DUE_NEVER - 1;
-    for (uint32_t i = 0; i < message->envelope.recipient_count; i++) {
-        const struct recipient *recipient = &message->envelope.recipients[i];
-        if (recipient->state == RECIPIENT_QUEUED) due_ms = MIN(due_ms, recipient->next_ms);
-    }
+    uint64_t due_ms = MIN(earliest_due(&message->envelope), DUE_NEVER - 1);
     drop_blocks(queue, message);
     keep(queue, message, RECORD_QUEUED, due_ms, NULL);
 }
@@ -223,6 +225,13 @@ static void end_lease(struct queue *queue, int err)
     lease->op.done(&lease->op);
 }
 
+/* What an earlier run left in delivery has no time of its own: it is late by a restart. */
+static void note_lag(struct queue *queue, uint64_t due_ms)
+{
+    uint64_t now_ms = loop_wall_ms(queue->loop);
+    if (due_ms != 0) counter_set(&queue->counters.due_lag_ms, now_ms - MIN(now_ms, due_ms));
+}
+
 static void on_leased(struct job *job)
 {
     struct queue *queue = CONTAINER_OF(job, struct queue, lease_job.job);
@@ -234,6 +243,7 @@ static void on_leased(struct job *job)
     while ((node = list_pop_front(&result->messages)) != NULL) {
         struct message *message = LIST_ENTRY(node, struct message, node);
         message->shard = shard;
+        note_lag(queue, stored_of(message)->due_ms);
         list_push_back(&queue->lease->messages, &message->node);
     }
     queue->lease_shard = (queue->lease_shard + 1) % queue->shard_count;

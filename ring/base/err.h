@@ -19,6 +19,7 @@ enum err {
     ERR_INVALID = EINVAL,
     ERR_NOT_FOUND = ENOENT,
     ERR_EXISTS = EEXIST,
+    ERR_BUSY = EBUSY, /* in use now */
     ERR_ACCESS = EACCES,
     ERR_TIMEOUT = ETIMEDOUT,
     ERR_TOO_LARGE = EFBIG,

@@ -21,7 +21,8 @@ struct admin_core {
     struct loop *loop;
     struct queue *queue;
     const struct ingress *ingress;
-    const struct delivery *delivery;
+    struct delivery *delivery;
+    const struct resolver *resolver;
 };
 
 /* The process, as the admin side sees it. Everything outlives the admin. */

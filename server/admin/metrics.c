@@ -325,16 +325,54 @@ static const struct histogram *commit_duration(const struct admin_core *core)
     return &queue_counters(core->queue)->commit_duration;
 }
 
+/* Seconds since the oldest message of a state came, over all cores; 0: there is none. */
+static double oldest_age_s(const struct admin_source *source, size_t offset)
+{
+    uint64_t oldest_ms = 0, now_ms = clock_wall_ms();
+    EACH_CORE(source, i)
+    {
+        const char *counters = (const char *)queue_counters(source->cores[i].queue);
+        uint64_t ms = counter_get((const struct counter *)(const void *)(counters + offset));
+        if (ms != 0 && (oldest_ms == 0 || ms < oldest_ms)) oldest_ms = ms;
+    }
+    return oldest_ms == 0 || oldest_ms > now_ms ? 0 : (double)(now_ms - oldest_ms) / 1000;
+}
+
+static void write_oldest(const struct admin_source *source, FILE *out)
+{
+    static const struct {
+        const char *state;
+        size_t offset;
+    } states[] = {
+        {"queued", offsetof(struct queue_counters, oldest_queued_ms)},
+        {"held", offsetof(struct queue_counters, oldest_held_ms)},
+        {"corrupt", offsetof(struct queue_counters, oldest_corrupt_ms)},
+    };
+    head(out, "postern_queue_oldest_age_seconds", "gauge", "Age of the oldest message.");
+    for (size_t i = 0; i < ARRAY_LEN(states); i++)
+        fprintf(out, "postern_queue_oldest_age_seconds{state=\"%s\"} %.3f\n", states[i].state,
+                oldest_age_s(source, states[i].offset));
+    uint64_t lag_ms = 0;
+    EACH_CORE(source, i)
+    {
+        uint64_t ms = counter_get(&queue_counters(source->cores[i].queue)->due_lag_ms);
+        lag_ms = MAX(lag_ms, ms);
+    }
+    gauge(out, "postern_queue_due_lag_seconds", "How late the last due messages were taken up.",
+          (double)lag_ms / 1000);
+}
+
 static void write_queue(const struct admin_source *source, FILE *out)
 {
     head(out, "postern_queue_messages", "gauge", "Messages in the queue.");
     fprintf(out,
             "postern_queue_messages{state=\"queued\"} %" PRIu64 "\n"
-            "postern_queue_messages{state=\"failed\"} %" PRIu64 "\n"
+            "postern_queue_messages{state=\"held\"} %" PRIu64 "\n"
             "postern_queue_messages{state=\"corrupt\"} %" PRIu64 "\n",
-            SUM_QUEUE(source, queued), SUM_QUEUE(source, failed), SUM_QUEUE(source, corrupt));
+            SUM_QUEUE(source, queued), SUM_QUEUE(source, held), SUM_QUEUE(source, corrupt));
     gauge(out, "postern_queue_bytes", "Bytes of their bodies.",
           (double)SUM_QUEUE(source, body_bytes));
+    write_oldest(source, out);
     head(out, "postern_segments", "gauge", "Segment files.");
     fprintf(out,
             "postern_segments{state=\"free\"} %" PRIu64 "\n"
@@ -428,6 +466,78 @@ static void write_delivery(const struct admin_source *source, FILE *out)
     histogram(out, source, "postern_delivery_latency_seconds", "250 in to 250 out.", latency);
 }
 
+static uint64_t sum_delivery(const struct admin_source *source, size_t offset)
+{
+    uint64_t sum = 0;
+    EACH_CORE(source, i)
+    {
+        const char *counters = (const char *)delivery_counters(source->cores[i].delivery);
+        sum += counter_get((const struct counter *)(const void *)(counters + offset));
+    }
+    return sum;
+}
+#define SUM_DELIVERY(source, field) sum_delivery(source, offsetof(struct delivery_counters, field))
+
+static void write_dsn(const struct admin_source *source, FILE *out)
+{
+    static const char *const actions[] = {"failed", "expired", "delayed", "delivered", "relayed"};
+    head(out, "postern_dsn_sent_total", "counter", "Recipients that senders were told of.");
+    for (size_t i = 0; i < ARRAY_LEN(actions); i++)
+        fprintf(out, "postern_dsn_sent_total{action=\"%s\"} %" PRIu64 "\n", actions[i],
+                SUM_DELIVERY(source, dsn_sent[i]));
+    head(out, "postern_dsn_dropped_total", "counter", "Failures that no sender was told of.");
+    fprintf(out, "postern_dsn_dropped_total %" PRIu64 "\n", SUM_DELIVERY(source, dsn_dropped));
+    head(out, "postern_delivery_expired_total", "counter", "Recipients given up for their age.");
+    fprintf(out, "postern_delivery_expired_total %" PRIu64 "\n",
+            SUM_DELIVERY(source, attempts_expired));
+    head(out, "postern_delivery_auth_failures_total", "counter", "Passwords that were refused.");
+    fprintf(out, "postern_delivery_auth_failures_total %" PRIu64 "\n",
+            SUM_DELIVERY(source, auth_failures));
+}
+
+static void write_handshakes_out(const struct admin_source *source, FILE *out)
+{
+    static const char *const versions[] = {"TLSv1.2", "TLSv1.3"};
+    head(out, "postern_delivery_tls_handshakes_total", "counter", "TLS with next hops.");
+    for (size_t v = 0; v < ARRAY_LEN(versions); v++) {
+        fprintf(out,
+                "postern_delivery_tls_handshakes_total{version=\"%s\",result=\"done\"} %" PRIu64
+                "\n",
+                versions[v], SUM_DELIVERY(source, tls_handshakes[v][1]));
+    }
+    /* One that failed had no version yet. */
+    fprintf(out,
+            "postern_delivery_tls_handshakes_total{version=\"unknown\",result=\"failed\"} %" PRIu64
+            "\n",
+            SUM_DELIVERY(source, tls_handshakes[0][0]) +
+                SUM_DELIVERY(source, tls_handshakes[1][0]));
+}
+
+static void write_dns(const struct admin_source *source, FILE *out)
+{
+    static const char *const types[RESOLVER_TYPES] = {
+        [RESOLVER_MX] = "mx", [RESOLVER_A] = "a", [RESOLVER_AAAA] = "aaaa", [RESOLVER_PTR] = "ptr"};
+    static const char *const results[RESOLVER_OUTCOMES] = {[RESOLVER_FOUND] = "found",
+                                                           [RESOLVER_NOTHING] = "nothing",
+                                                           [RESOLVER_FAILED] = "failed",
+                                                           [RESOLVER_TIMEOUT] = "timeout"};
+    uint64_t hits = 0;
+    head(out, "postern_dns_queries_total", "counter", "Questions to name servers.");
+    for (size_t t = 0; t < RESOLVER_TYPES; t++) {
+        for (size_t r = 0; r < RESOLVER_OUTCOMES; r++) {
+            uint64_t sum = 0;
+            EACH_CORE(source, i)
+            sum += counter_get(&resolver_counters(source->cores[i].resolver)->queries[t][r]);
+            fprintf(out, "postern_dns_queries_total{type=\"%s\",result=\"%s\"} %" PRIu64 "\n",
+                    types[t], results[r], sum);
+        }
+    }
+    EACH_CORE(source, i)
+    hits += counter_get(&resolver_counters(source->cores[i].resolver)->cache_hits);
+    head(out, "postern_dns_cache_hits_total", "counter", "Answers from the cache.");
+    fprintf(out, "postern_dns_cache_hits_total %" PRIu64 "\n", hits);
+}
+
 /* --- the process --- */
 
 static uint64_t resident_bytes(void)
@@ -496,6 +606,9 @@ void metrics_write(const struct admin_source *source, FILE *out)
     write_certificates(source, out);
     write_queue(source, out);
     write_delivery(source, out);
+    write_dsn(source, out);
+    write_handshakes_out(source, out);
+    write_dns(source, out);
     write_cores(source, out);
     head(out, "postern_log_dropped_total", "counter", "Log lines that found no room.");
     fprintf(out, "postern_log_dropped_total %" PRIu64 "\n", log_dropped());

@@ -99,7 +99,7 @@ static void on_item(void *owner, enum queue_item_state state, uint64_t due_ms,
 {
     static const char *const states[] = {
         [ITEM_QUEUED] = "queued",
-        [ITEM_FAILED] = "failed",
+        [ITEM_HELD] = "held",
         [ITEM_CORRUPT] = "corrupt",
     };
     struct page *page = owner;

@@ -89,13 +89,12 @@ void check_match(struct reading *r, const struct node *section, void *base)
 void check_action(struct reading *r, const struct node *section, void *base)
 {
     struct config_route *route = base;
-    static const char *const names[] = {[ACTION_SMTP] = "smtp",
-                                        [ACTION_MAILDIR] = "maildir",
-                                        [ACTION_DISCARD] = "discard",
-                                        [ACTION_REJECT] = "reject"};
+    static const char *const names[] = {
+        [ACTION_SMTP] = "smtp",     [ACTION_MAILDIR] = "maildir", [ACTION_DISCARD] = "discard",
+        [ACTION_REJECT] = "reject", [ACTION_LMTP] = "lmtp",       [ACTION_MX] = "mx"};
     if (section == NULL || section->count == 0) {
         report_add(r->report, section != NULL ? &section->place : &r->start,
-                   "'action' needs one of smtp, maildir, discard, reject");
+                   "'action' needs one of mx, smtp, lmtp, maildir, discard, reject");
         return;
     }
     const struct node *first = section->first;
@@ -107,6 +106,59 @@ void check_action(struct reading *r, const struct node *section, void *base)
     }
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         if (strcmp(first->key, names[i]) == 0) route->action = (enum route_action)i;
+    }
+}
+
+static void check_sockets(struct reading *r, const struct node *section,
+                          const struct config_route *route)
+{
+    const struct node *hosts = node_find(section, "hosts");
+    bool is_lmtp = strcmp(section->key, "lmtp") == 0;
+    bool wants_tls = route->hop.tls >= HOP_TLS_REQUIRE || route->hop.is_tls_implicit;
+    for (const struct node *host = hosts->first; host != NULL; host = host->next) {
+        if (strncmp(host->text.data, "unix:", 5) != 0) continue;
+        if (!is_lmtp) {
+            report_add(r->report, &host->place, "'unix:' is for 'lmtp' only");
+        } else if (wants_tls) {
+            report_add(r->report, &host->place,
+                       "TLS is not spoken over a Unix socket: set 'tls: none' or 'may'");
+        }
+    }
+}
+
+static void check_login(struct reading *r, const struct node *section,
+                        const struct config_route *route)
+{
+    const struct config_hop *hop = &route->hop;
+    bool has_both =
+        node_find(section, "password") != NULL && node_find(section, "password_file") != NULL;
+    if (has_both) {
+        report_add(r->report, place_of(section, "password_file"),
+                   "'password' and 'password_file' are one too many: give one of them");
+    } else if (hop->username != NULL && hop->password == NULL) {
+        report_add(r->report, place_of(section, "username"),
+                   "'username' needs 'password_file' or 'password'");
+    } else if (hop->username == NULL && hop->password != NULL) {
+        report_add(r->report,
+                   place_of(section,
+                            node_find(section, "password") != NULL ? "password" : "password_file"),
+                   "a password has no use without 'username'");
+    }
+    if (hop->username != NULL && hop->tls == HOP_TLS_NONE && !hop->is_plain_allowed) {
+        report_add(r->report, place_of(section, "tls"),
+                   "'username' needs TLS: set 'tls: require' or 'verify', or "
+                   "'allow_plaintext_auth: true' if passwords may be read on the way");
+    }
+}
+
+void check_hop(struct reading *r, const struct node *section, void *base)
+{
+    const struct config_route *route = base;
+    check_sockets(r, section, route);
+    check_login(r, section, route);
+    if (route->hop.is_tls_implicit && route->hop.tls == HOP_TLS_NONE) {
+        report_add(r->report, place_of(section, "implicit_tls"),
+                   "'implicit_tls' has no use with 'tls: none'");
     }
 }
 
@@ -131,5 +183,11 @@ void check_retry(struct reading *r, const struct node *section, void *base)
     if (config->delivery.retry.expire_ms < first) {
         report_add(r->report, place_of_either(r, section, "expire", "first"),
                    "'expire' must not be shorter than 'first': nothing would be tried again");
+    }
+    uint64_t warn_after = config->delivery.retry.warn_after_ms;
+    bool is_given = section != NULL && node_find(section, "warn_after") != NULL;
+    if (is_given && warn_after >= config->delivery.retry.expire_ms) {
+        report_add(r->report, &node_find(section, "warn_after")->place,
+                   "'warn_after' must be shorter than 'expire' (0s: no warning)");
     }
 }

@@ -15,5 +15,7 @@ void check_whole(struct reading *r, const struct node *root, struct config *conf
 void check_match(struct reading *r, const struct node *section, void *base);
 /* A route has exactly one action; sets route->action. */
 void check_action(struct reading *r, const struct node *section, void *base);
-/* first <= max, first <= expire. */
+/* What hosts, TLS and AUTH of an smtp or lmtp action want of each other. */
+void check_hop(struct reading *r, const struct node *section, void *base);
+/* first <= max, first <= expire, warn_after < expire. */
 void check_retry(struct reading *r, const struct node *section, void *base);

@@ -154,6 +154,30 @@ static void free_listener(struct config_listener *listener)
     free(listener->xforward_from.entries);
 }
 
+static void free_password(char *password)
+{
+    if (password != NULL) explicit_bzero(password, strlen(password));
+    free(password);
+}
+
+static void free_route(struct config_route *route)
+{
+    free(route->name);
+    free(route->domains.entries); /* one piece of memory with their text */
+    free(route->recipients.entries);
+    for (size_t i = 0; i < route->host_count; i++) {
+        free(route->hosts[i].name);
+        free(route->hosts[i].unix_path);
+    }
+    free(route->hosts);
+    free(route->hop.tls_ca);
+    free(route->hop.username);
+    free_password(route->hop.password);
+    free(route->mx_allowed.entries);
+    free(route->maildir_path);
+    free(route->reject_reply);
+}
+
 static void free_origins(struct config_origins *origins)
 {
     for (size_t i = 0; i < origins->count; i++) {
@@ -171,19 +195,14 @@ void config_free(struct config *config)
         free_listener(&config->listeners[i]);
     }
     for (size_t i = 0; i < config->route_count; i++) {
-        struct config_route *route = &config->routes[i];
-        free(route->name);
-        free(route->domains.entries); /* one piece of memory with their text */
-        free(route->recipients.entries);
-        free(route->hosts);
-        free(route->maildir_path);
-        free(route->reject_reply);
+        free_route(&config->routes[i]);
     }
     for (size_t i = 0; i < config->admin.unix_path_count; i++) {
         free(config->admin.unix_paths[i]);
     }
     free(config->listeners);
     free(config->routes);
+    free(config->resolver.servers);
     free(config->admin.addresses);
     free(config->admin.unix_paths);
     free(config->node.hostname);

@@ -65,7 +65,9 @@ struct config_listener {
         uint64_t timeout_ms;
     } proxy_protocol;
     struct config_networks xclient_from, xforward_from;
-    uint64_t greeting_delay_ms; /* the banner is held for so long: who talks first is no client */
+    bool verifies_sender_domain; /* MAIL with a domain that takes no mail is refused (RFC 7505 4) */
+    bool looks_up_client;        /* the name of the client's address, for Received and the log */
+    uint64_t greeting_delay_ms;  /* the banner is held for so long: who talks first is no client */
     struct {
         uint64_t connections, connections_per_client, message_size, recipients;
         uint64_t recipient_domains; /* of one message; 0: no limit */
@@ -83,7 +85,35 @@ struct config_listener {
     } timeouts;
 };
 
-enum route_action { ACTION_SMTP, ACTION_MAILDIR, ACTION_DISCARD, ACTION_REJECT };
+enum route_action {
+    ACTION_SMTP,
+    ACTION_MAILDIR,
+    ACTION_DISCARD,
+    ACTION_REJECT,
+    ACTION_LMTP,
+    ACTION_MX,
+};
+
+/* What a connection to a next hop owes to TLS. */
+enum hop_tls { HOP_TLS_NONE, HOP_TLS_MAY, HOP_TLS_REQUIRE, HOP_TLS_VERIFY };
+
+/* One that a route names. */
+struct config_host {
+    char *name;               /* a host name in lower case, to be looked up; NULL: an address */
+    struct endpoint endpoint; /* the address; of a name its port alone (of 0.0.0.0) */
+    char *unix_path; /* lmtp: absolute path of a socket, and neither of the above; or NULL */
+};
+
+/* How the next hops of a route are talked to: smtp, lmtp and mx. */
+struct config_hop {
+    enum hop_tls tls;
+    bool is_tls_implicit;                 /* TLS from the first byte on (RFC 8314) */
+    char *tls_ca;                         /* absolute path of PEM roots; NULL: the system's */
+    char *username, *password;            /* NULL: no AUTH */
+    unsigned mechanisms;                  /* BITs of enum auth_mechanism that may be used */
+    bool is_plain_allowed;                /* AUTH without TLS as well, with every mechanism */
+    struct endpoint source_v4, source_v6; /* connections come from there; addr_len 0: from any */
+};
 
 struct config_list {
     char **entries; /* lower case */
@@ -96,8 +126,11 @@ struct config_route {
     struct config_list recipients;
     bool is_authenticated; /* only for messages of authenticated clients */
     enum route_action action;
-    struct endpoint *hosts; /* smtp: tried in this order */
+    struct config_host *hosts; /* smtp, lmtp: tried in this order */
     size_t host_count;
+    struct config_hop hop;             /* smtp, lmtp, mx */
+    unsigned mx_port;                  /* mx: 25 but for closed networks */
+    struct config_networks mx_allowed; /* mx: private and own addresses that may be connected to */
     char *maildir_path; /* maildir: absolute, with {domain} and {local} still in it */
     char *reject_reply; /* reject: "550 5.1.1 Text", checked */
 };
@@ -124,16 +157,32 @@ struct config {
             uint64_t first_ms, max_ms, expire_ms;
             unsigned factor_percent; /* 200: doubled each time */
             unsigned jitter_percent;
+            uint64_t warn_after_ms; /* then the sender is told of the delay; 0: never */
         } retry;
         struct {
             unsigned connections, messages_per_connection;
+            unsigned messages_per_second; /* over all cores; 0: as many as it takes */
             uint64_t idle_ms;
         } per_destination;
+        struct {
+            /* Notifications to one sender's domain and core: so many at once, then so many a
+             * minute; what is beyond is logged and not sent. 0: no limit. */
+            unsigned per_minute;
+            uint64_t
+                message_bytes_max; /* above it a message returns as its header (RET=FULL too) */
+        } bounces;
         /* RFC 5321 4.5.3.2, waits for the next hop. */
         struct {
             uint64_t connect_ms, greeting_ms, command_ms, data_init_ms, data_block_ms, data_end_ms;
         } timeouts;
     } delivery;
+    struct {
+        struct endpoint *servers; /* none: those of /etc/resolv.conf */
+        size_t server_count;
+        bool trusts_ad;
+        uint64_t timeout_ms;
+        unsigned tries;
+    } resolver;
     struct {
         struct endpoint *addresses;
         size_t address_count;

@@ -116,43 +116,68 @@ bool admin_read(struct reading *r, const struct schema_key *key, const struct no
     return is_good;
 }
 
-/* "ADDRESS:PORT", or "ADDRESS" for port 25. */
-static bool parse_host(struct slice text, struct endpoint *out)
+/* --- next hops and name servers --- */
+
+/* "ADDRESS:PORT", or "ADDRESS" for that port. */
+static bool parse_address(struct slice text, unsigned port, struct endpoint *out)
 {
     if (endpoint_parse(text, out)) return endpoint_port(out) != 0;
     char with_port[ENDPOINT_TEXT_MAX + 8];
     bool has_brackets = text.len > 0 && text.data[text.len - 1] == ']';
     bool has_colon = memchr(text.data, ':', text.len) != NULL;
     if (text.len > ENDPOINT_TEXT_MAX || (has_colon && !has_brackets)) return false;
-    int len =
-        snprintf(with_port, sizeof(with_port), "%.*s:%d", (int)text.len, text.data, SMTP_PORT);
+    int len = snprintf(with_port, sizeof(with_port), "%.*s:%u", (int)text.len, text.data, port);
     return endpoint_parse(slice_of(with_port, (size_t)len), out);
 }
 
-static bool read_host(struct reading *r, const struct schema_key *key, const struct node *node,
-                      struct endpoint *out)
+/* "NAME:PORT", or "NAME" for that port; what looks like an address is no name. */
+static bool parse_name(struct slice text, unsigned port, struct config_host *out)
 {
-    if (parse_host(node->text, out)) return true;
-    struct slice name = node->text;
-    const char *colon = memchr(name.data, ':', name.len);
-    if (colon != NULL) name.len = (size_t)(colon - name.data);
-    bool has_letter = false, is_numeric = true;
-    for (size_t i = 0; i < name.len; i++) {
+    uint64_t number = port;
+    struct slice name = text;
+    const char *colon = memchr(text.data, ':', text.len);
+    if (colon != NULL) {
+        name.len = (size_t)(colon - text.data);
+        struct slice digits = slice_from(text, name.len + 1);
+        if (!slice_to_u64(digits, 65535, &number) || number == 0) return false;
+    }
+    const char *last = memrchr(name.data, '.', name.len);
+    size_t last_at = last != NULL ? (size_t)(last + 1 - name.data) : 0;
+    bool has_letter = false;
+    for (size_t i = last_at; i < name.len; i++) {
         char c = ascii_lower(name.data[i]);
         has_letter = has_letter || (c >= 'a' && c <= 'z');
-        is_numeric = is_numeric && (c == '.' || (c >= '0' && c <= '9'));
     }
-    if (has_letter && !is_numeric && domain_is_valid(name) &&
-        strchr(colon != NULL ? colon + 1 : "", ':') == NULL) {
-        report_add(r->report, &node->place,
-                   "'%.*s' is a host name: host names arrive with the resolver: give an IP address",
-                   QUOTED(node->text));
-    } else {
-        report_add(r->report, &node->place,
-                   "'%s' must be an IP address and a port, such as 192.0.2.1:25 or "
-                   "[2001:db8::1]:25, not '%.*s'",
-                   key->name, QUOTED(node->text));
-    }
+    if (!has_letter || !domain_is_valid(name)) return false;
+    out->name = slice_to_cstr(name);
+    for (char *c = out->name; *c != '\0'; c++)
+        *c = ascii_lower(*c);
+    out->endpoint.addr.v4 =
+        (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)number)};
+    out->endpoint.addr_len = sizeof(out->endpoint.addr.v4);
+    return true;
+}
+
+static bool read_unix_host(struct reading *r, const struct node *node, struct config_host *out)
+{
+    out->unix_path = path_join(r->directory, node->text.data + 5);
+    if (node->text.len > 5 && strlen(out->unix_path) <= UNIX_PATH_BYTES_MAX) return true;
+    report_add(r->report, &node->place, "'unix:' needs a path of 1 to %d bytes",
+               UNIX_PATH_BYTES_MAX);
+    return false;
+}
+
+static bool read_host(struct reading *r, const struct schema_key *key, const struct node *node,
+                      struct config_host *out)
+{
+    unsigned port = (unsigned)key->min;
+    if (strncmp(node->text.data, "unix:", 5) == 0) return read_unix_host(r, node, out);
+    if (parse_address(node->text, port, &out->endpoint)) return true;
+    if (parse_name(node->text, port, out)) return true;
+    report_add(r->report, &node->place,
+               "'%s' must be a host name or an IP address, with a port or without, such as "
+               "mail.example.com, 192.0.2.1:25 or [2001:db8::1]:25, not '%.*s'",
+               key->name, QUOTED(node->text));
     return false;
 }
 
@@ -160,14 +185,66 @@ bool hosts_read(struct reading *r, const struct schema_key *key, const struct no
                 void *base)
 {
     if (!check_list(r, key, node)) return false;
-    struct endpoint *hosts = xcalloc(node->count, sizeof(*hosts));
+    struct config_host *hosts = xcalloc(node->count, sizeof(*hosts));
+    size_t count = 0, good = 0;
+    for (const struct node *child = node->first; child != NULL; child = child->next)
+        good += check_word(r, key, child) && read_host(r, key, child, &hosts[count++]);
+    *(struct config_host **)(void *)((char *)base + key->offset) = hosts;
+    *(size_t *)(void *)((char *)base + key->count_offset) = count;
+    return good == node->count;
+}
+
+bool servers_read(struct reading *r, const struct schema_key *key, const struct node *node,
+                  void *base)
+{
+    if (!check_list(r, key, node)) return false;
+    struct endpoint *servers = xcalloc(node->count, sizeof(*servers));
     size_t count = 0;
     for (const struct node *child = node->first; child != NULL; child = child->next) {
-        count += check_word(r, key, child) && read_host(r, key, child, &hosts[count]);
+        if (!check_word(r, key, child)) continue;
+        if (parse_address(child->text, (unsigned)key->min, &servers[count])) {
+            count++;
+            continue;
+        }
+        report_add(r->report, &child->place,
+                   "'%s' must be IP addresses of name servers, with a port or without, such as "
+                   "127.0.0.1:53, not '%.*s'",
+                   key->name, QUOTED(child->text));
     }
-    *(struct endpoint **)(void *)((char *)base + key->offset) = hosts;
+    *(struct endpoint **)(void *)((char *)base + key->offset) = servers;
     *(size_t *)(void *)((char *)base + key->count_offset) = count;
     return count == node->count;
+}
+
+/* One address of each family at most, without a port. */
+bool sources_read(struct reading *r, const struct schema_key *key, const struct node *node,
+                  void *base)
+{
+    struct config_hop *hop = (void *)((char *)base + key->offset);
+    if (!check_list(r, key, node)) return false;
+    size_t good = 0;
+    for (const struct node *child = node->first; child != NULL; child = child->next) {
+        char text[ENDPOINT_TEXT_MAX + 8];
+        struct endpoint source;
+        if (!check_word(r, key, child)) continue;
+        bool is_v6 = memchr(child->text.data, ':', child->text.len) != NULL;
+        int len = snprintf(text, sizeof(text), is_v6 ? "[%.*s]:0" : "%.*s:0",
+                           (int)MIN(child->text.len, (size_t)ENDPOINT_TEXT_MAX), child->text.data);
+        struct endpoint *slot = is_v6 ? &hop->source_v6 : &hop->source_v4;
+        if (!endpoint_parse(slice_of(text, (size_t)len), &source)) {
+            report_add(r->report, &child->place,
+                       "'%s' must be IP addresses without a port, not '%.*s'", key->name,
+                       QUOTED(child->text));
+        } else if (slot->addr_len != 0) {
+            report_add(r->report, &child->place,
+                       "'%s' may have one IPv4 and one IPv6 address: '%.*s' is one too many",
+                       key->name, QUOTED(child->text));
+        } else {
+            *slot = source;
+            good++;
+        }
+    }
+    return good == node->count;
 }
 
 static void write_endpoint(const struct endpoint *endpoint, FILE *out)
@@ -187,6 +264,42 @@ void endpoints_write(const struct schema_key *key, const void *base, FILE *out)
     for (size_t i = 0; i < count; i++) {
         if (i > 0) fputs(", ", out);
         write_endpoint(&addresses[i], out);
+    }
+    fputc(']', out);
+}
+
+void hosts_write(const struct schema_key *key, const void *base, FILE *out)
+{
+    const struct config_host *hosts =
+        *(const struct config_host *const *)(const void *)((const char *)base + key->offset);
+    size_t count = *(const size_t *)(const void *)((const char *)base + key->count_offset);
+    fputc('[', out);
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0) fputs(", ", out);
+        if (hosts[i].unix_path != NULL) {
+            fprintf(out, "unix:%s", hosts[i].unix_path);
+        } else if (hosts[i].name != NULL) {
+            fprintf(out, "%s:%u", hosts[i].name, endpoint_port(&hosts[i].endpoint));
+        } else {
+            write_endpoint(&hosts[i].endpoint, out);
+        }
+    }
+    fputc(']', out);
+}
+
+void sources_write(const struct schema_key *key, const void *base, FILE *out)
+{
+    const struct config_hop *hop = (const void *)((const char *)base + key->offset);
+    const struct endpoint *const both[] = {&hop->source_v4, &hop->source_v6};
+    const char *comma = "";
+    fputc('[', out);
+    for (size_t i = 0; i < ARRAY_LEN(both); i++) {
+        char text[ENDPOINT_TEXT_MAX];
+        struct buf buf = {text, 0, sizeof(text), false};
+        if (both[i]->addr_len == 0) continue;
+        endpoint_write_address(both[i], &buf);
+        fprintf(out, "%s%.*s", comma, (int)buf.len, text);
+        comma = ", ";
     }
     fputc(']', out);
 }

@@ -417,6 +417,85 @@ bool file_read(struct reading *r, const struct schema_key *key, const struct nod
     return false;
 }
 
+/* --- names and passwords --- */
+
+/* NULL: it may be one. */
+static const char *find_text_fault(struct slice text)
+{
+    if (text.len == 0) return "is empty";
+    if (text.len > TEXT_BYTES_MAX) return "is longer than 1024 bytes";
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned char c = (unsigned char)text.data[i];
+        if (c < ' ' || c == 0x7f) return "holds a control character";
+    }
+    return NULL;
+}
+
+bool text_read(struct reading *r, const struct schema_key *key, const struct node *node, void *base)
+{
+    struct slice text;
+    if (!scalar_text(r, key, node, &text)) return false;
+    const char *fault = find_text_fault(text);
+    if (fault != NULL) {
+        report_add(r->report, &node->place, "'%s' %s", key->name, fault);
+        return false;
+    }
+    store_text(key, base, slice_to_cstr(text));
+    return true;
+}
+
+/* The first line without its end. NULL, and a problem in `why`. */
+static char *read_first_line(const char *path, const char **why)
+{
+    char line[TEXT_BYTES_MAX + 2];
+    struct stat status;
+    *why = NULL;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0 || fstat(fd, &status) != 0) {
+        *why = err_str(-errno);
+    } else if (!S_ISREG(status.st_mode)) {
+        *why = "it is no regular file";
+    } else if ((status.st_mode & S_IRWXO) != 0) {
+        *why = "everybody may read or write it: chmod 640 it";
+    }
+    ssize_t got = *why == NULL ? read(fd, line, sizeof(line)) : 0;
+    if (got < 0) *why = err_str(-errno);
+    if (fd >= 0) close(fd);
+    if (*why != NULL) return NULL;
+    struct slice text = slice_of(line, (size_t)got);
+    const char *end = memchr(text.data, '\n', text.len);
+    if (end != NULL) text.len = (size_t)(end - text.data);
+    if (text.len > 0 && text.data[text.len - 1] == '\r') text.len--;
+    *why = find_text_fault(text);
+    char *copy = *why == NULL ? slice_to_cstr(text) : NULL;
+    explicit_bzero(line, sizeof(line));
+    return copy;
+}
+
+bool password_file_read(struct reading *r, const struct schema_key *key, const struct node *node,
+                        void *base)
+{
+    char *path = read_path(r, key, node);
+    if (path == NULL) return false;
+    const char *why;
+    char *password = read_first_line(path, &why);
+    free(path);
+    if (password != NULL) {
+        store_text(key, base, password);
+        return true;
+    }
+    char *shown = path_join(r->shown_directory, node->text.data);
+    report_add(r->report, &node->place, "'%s': cannot use '%.300s': %s", key->name, shown, why);
+    free(shown);
+    return false;
+}
+
+void password_write(const struct schema_key *key, const void *base, FILE *out)
+{
+    const char *const *text = (const char *const *)const_field(key, base);
+    fputs(*text != NULL ? "(set)" : "", out);
+}
+
 bool maildir_read(struct reading *r, const struct schema_key *key, const struct node *node,
                   void *base)
 {

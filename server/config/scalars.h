@@ -6,13 +6,14 @@
 #define NAME_BYTES_MAX 64
 #define FILE_PATH_BYTES_MAX 4095
 #define REPLY_TEXT_BYTES_MAX 510 /* of a reply line of 512 with its CRLF (RFC 5321 4.5.3.1.5) */
+#define TEXT_BYTES_MAX 1024      /* of a user name or a password */
 #define FREE_SPACE_PERCENT_MAX 90u
 #define FREE_SPACE_BYTES_MAX (16ull << 40)
 
 key_read number_read, factor_read, boolean_read, choice_read, name_read, hostname_read, cores_read,
-    path_read, file_read, free_space_read, maildir_read, reply_read;
+    path_read, file_read, free_space_read, maildir_read, reply_read, text_read, password_file_read;
 key_write number_write, factor_write, boolean_write, choice_write, text_write, free_space_write,
-    section_write;
+    password_write, section_write;
 
 /* A letter, then letters, digits, '-' and '_': it becomes a metric's label and part of the name of
  * an environment variable. */

@@ -54,8 +54,11 @@ static const struct choice levels[] = {[LOG_ERROR] = {"error", true},
                                        [LOG_INFO] = {"info", true},
                                        [LOG_DEBUG] = {"debug", true},
                                        {NULL, false}};
-static const struct choice smtp_tls[] = {
-    {"none", true}, {"may", false}, {"require", false}, {"verify", false}, {NULL, false}};
+static const struct choice hop_tls[] = {[HOP_TLS_NONE] = {"none", true},
+                                        [HOP_TLS_MAY] = {"may", true},
+                                        [HOP_TLS_REQUIRE] = {"require", true},
+                                        [HOP_TLS_VERIFY] = {"verify", true},
+                                        {NULL, false}};
 
 static const struct schema_key node_keys[] = {
     {.name = "hostname", .kind = KEY_HOSTNAME, AT(config, node.hostname), .fallback = ""},
@@ -278,6 +281,14 @@ static const struct schema_key listener_keys[] = {
      .fallback = "reject"},
     {.name = "limits", .kind = KEY_SECTION, .keys = limit_keys},
     {.name = "timeouts", .kind = KEY_SECTION, .keys = listener_timeout_keys},
+    {.name = "verify_sender_domain",
+     .kind = KEY_BOOLEAN,
+     IN(config_listener, verifies_sender_domain),
+     .fallback = "false"},
+    {.name = "reverse_dns",
+     .kind = KEY_BOOLEAN,
+     IN(config_listener, looks_up_client),
+     .fallback = "false"},
     {.name = "greeting_delay",
      DURATION,
      IN(config_listener, greeting_delay_ms),
@@ -301,17 +312,49 @@ static const struct schema_key match_keys[] = {
     {0},
 };
 
-static const struct schema_key smtp_keys[] = {
-    {.name = "hosts",
-     .kind = KEY_HOSTS,
-     AT(config_route, hosts),
-     .count_offset = offsetof(struct config_route, host_count),
-     .max = 64,
-     .is_required = true},
-    {.name = "tls", .kind = KEY_CHOICE, .choices = smtp_tls, .fallback = "none"},
-    UNBUILT("username"),
-    UNBUILT("password"),
-    UNBUILT("password_file"),
+#define HOSTS(port)                                                                                \
+    {                                                                                              \
+        .name = "hosts", .kind = KEY_HOSTS, AT(config_route, hosts),                               \
+        .count_offset = offsetof(struct config_route, host_count), .min = (port), .max = 64,       \
+        .is_required = true                                                                        \
+    }
+#define HOP_TLS_KEYS                                                                               \
+    {.name = "tls",                                                                                \
+     .kind = KEY_CHOICE,                                                                           \
+     IN(config_route, hop.tls),                                                                    \
+     .choices = hop_tls,                                                                           \
+     .fallback = "may"},                                                                           \
+        {.name = "tls_ca", .kind = KEY_FILE, AT(config_route, hop.tls_ca)},                        \
+    {                                                                                              \
+        .name = "source", .kind = KEY_SOURCES, AT(config_route, hop), .max = 2                     \
+    }
+#define HOP_AUTH_KEYS                                                                              \
+    {.name = "implicit_tls",                                                                       \
+     .kind = KEY_BOOLEAN,                                                                          \
+     IN(config_route, hop.is_tls_implicit),                                                        \
+     .fallback = "false"},                                                                         \
+        {.name = "username", .kind = KEY_TEXT, AT(config_route, hop.username)},                    \
+        {.name = "password", .kind = KEY_PASSWORD, AT(config_route, hop.password)},                \
+        {.name = "password_file", .kind = KEY_PASSWORD_FILE, AT(config_route, hop.password)},      \
+        {.name = "mechanisms",                                                                     \
+         .kind = KEY_CHOICES,                                                                      \
+         IN(config_route, hop.mechanisms),                                                         \
+         .choices = mechanisms,                                                                    \
+         .fallback = "SCRAM-SHA-256 CRAM-MD5 PLAIN LOGIN"},                                        \
+    {                                                                                              \
+        .name = "allow_plaintext_auth", .kind = KEY_BOOLEAN,                                       \
+        IN(config_route, hop.is_plain_allowed), .fallback = "false"                                \
+    }
+
+static const struct schema_key smtp_keys[] = {HOSTS(25), HOP_TLS_KEYS, HOP_AUTH_KEYS, {0}};
+static const struct schema_key lmtp_keys[] = {HOSTS(24), HOP_TLS_KEYS, HOP_AUTH_KEYS, {0}};
+static const struct schema_key mx_keys[] = {
+    HOP_TLS_KEYS,
+    {.name = "port", COUNT, IN(config_route, mx_port), RANGE(1, 65535), .fallback = "25"},
+    {.name = "allow_addresses",
+     .kind = KEY_NETWORKS,
+     AT(config_route, mx_allowed),
+     .max = CONFIG_NETWORKS_MAX},
     {0},
 };
 
@@ -324,7 +367,11 @@ static const struct schema_key no_keys[] = {{0}};
 
 /* Their names are those of enum route_action, in its order: check_action() counts on it. */
 static const struct schema_key action_keys[] = {
-    [ACTION_SMTP] = {.name = "smtp", .kind = KEY_SECTION, .keys = smtp_keys, .is_optional = true},
+    [ACTION_SMTP] = {.name = "smtp",
+                     .kind = KEY_SECTION,
+                     .keys = smtp_keys,
+                     .check = check_hop,
+                     .is_optional = true},
     [ACTION_MAILDIR] = {.name = "maildir",
                         .kind = KEY_SECTION,
                         .keys = maildir_keys,
@@ -334,8 +381,12 @@ static const struct schema_key action_keys[] = {
                         .keys = no_keys,
                         .is_optional = true},
     [ACTION_REJECT] = {.name = "reject", .kind = KEY_REPLY, AT(config_route, reject_reply)},
-    UNBUILT("lmtp"),
-    UNBUILT("mx"),
+    [ACTION_LMTP] = {.name = "lmtp",
+                     .kind = KEY_SECTION,
+                     .keys = lmtp_keys,
+                     .check = check_hop,
+                     .is_optional = true},
+    [ACTION_MX] = {.name = "mx", .kind = KEY_SECTION, .keys = mx_keys, .is_optional = true},
     {0},
 };
 
@@ -380,7 +431,11 @@ static const struct schema_key retry_keys[] = {
      IN(config, delivery.retry.expire_ms),
      RANGE(SECOND, 30 * DAY),
      .fallback = "5d"},
-    UNBUILT("warn_after"),
+    {.name = "warn_after",
+     DURATION,
+     IN(config, delivery.retry.warn_after_ms),
+     RANGE(0, 30 * DAY),
+     .fallback = "4h"},
     {0},
 };
 
@@ -395,6 +450,11 @@ static const struct schema_key per_destination_keys[] = {
      IN(config, delivery.per_destination.messages_per_connection),
      RANGE(1, 1000000),
      .fallback = "1000"},
+    {.name = "rate",
+     COUNT,
+     IN(config, delivery.per_destination.messages_per_second),
+     RANGE(0, 1000000),
+     .fallback = "0"},
     {.name = "idle",
      DURATION,
      IN(config, delivery.per_destination.idle_ms),
@@ -418,9 +478,41 @@ static const struct schema_key delivery_timeout_keys[] = {
     {0},
 };
 
+static const struct schema_key bounces_keys[] = {
+    {.name = "per_minute",
+     COUNT,
+     IN(config, delivery.bounces.per_minute),
+     RANGE(0, 1000000),
+     .fallback = "60"},
+    {.name = "message_size",
+     SIZE,
+     IN(config, delivery.bounces.message_bytes_max),
+     RANGE(0, 50 * MIB),
+     .fallback = "50KiB"},
+    {0},
+};
+
+static const struct schema_key resolver_keys[] = {
+    {.name = "servers",
+     .kind = KEY_SERVERS,
+     AT(config, resolver.servers),
+     .count_offset = offsetof(struct config, resolver.server_count),
+     .min = 53,
+     .max = 8},
+    {.name = "trust_ad", .kind = KEY_BOOLEAN, IN(config, resolver.trusts_ad), .fallback = "false"},
+    {.name = "timeout",
+     DURATION,
+     IN(config, resolver.timeout_ms),
+     RANGE(100, MINUTE),
+     .fallback = "5s"},
+    {.name = "tries", COUNT, IN(config, resolver.tries), RANGE(1, 10), .fallback = "2"},
+    {0},
+};
+
 static const struct schema_key delivery_keys[] = {
     {.name = "retry", .kind = KEY_SECTION, .keys = retry_keys, .check = check_retry},
     {.name = "per_destination", .kind = KEY_SECTION, .keys = per_destination_keys},
+    {.name = "bounces", .kind = KEY_SECTION, .keys = bounces_keys},
     {.name = "timeouts", .kind = KEY_SECTION, .keys = delivery_timeout_keys},
     {0},
 };
@@ -472,7 +564,7 @@ const struct schema_key schema_root[] = {
      .fallback = "route", /* an entry without a name is route-1, ... */
      .is_required = true},
     {.name = "delivery", .kind = KEY_SECTION, .keys = delivery_keys},
-    UNBUILT("resolver"),
+    {.name = "resolver", .kind = KEY_SECTION, .keys = resolver_keys},
     {.name = "admin", .kind = KEY_SECTION, .keys = admin_keys},
     {.name = "log", .kind = KEY_SECTION, .keys = log_keys},
     {0},

@@ -25,9 +25,14 @@ enum key_kind {
     KEY_PATH,
     KEY_FILE, /* a path that can be read */
     KEY_FREE_SPACE,
-    KEY_LISTEN, /* addresses to listen at */
-    KEY_ADMIN,  /* the same, or unix:PATH */
-    KEY_HOSTS,  /* addresses of next hops */
+    KEY_LISTEN,        /* addresses to listen at */
+    KEY_ADMIN,         /* the same, or unix:PATH */
+    KEY_HOSTS,         /* addresses and names of next hops; `min`: the port of those without one */
+    KEY_SERVERS,       /* addresses of name servers */
+    KEY_SOURCES,       /* addresses that connections come from: struct config_hop */
+    KEY_TEXT,          /* one line of printable characters */
+    KEY_PASSWORD,      /* the same, and never shown */
+    KEY_PASSWORD_FILE, /* the same from the first line of a file */
     KEY_NETWORKS,
     KEY_DOMAINS,
     KEY_RECIPIENTS,

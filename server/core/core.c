@@ -44,6 +44,7 @@ struct core {
     struct loop *loop;
     struct blocks *blocks;
     struct queue *queue;
+    struct resolver *resolver;
     struct ingress *ingress;
     struct delivery *delivery;
     const struct generation *generation; /* in force */
@@ -66,7 +67,14 @@ static void on_message(void *owner, struct message *message)
 static void on_spill(void *owner)
 {
     struct core *core = owner;
-    delivery_lease_soon(core->delivery);
+    delivery_lease_soon(core->delivery, 0);
+}
+
+/* An operator's edit made something due. */
+static void on_due(void *owner, uint64_t due_ms)
+{
+    struct core *core = owner;
+    if (core->delivery != NULL) delivery_lease_soon(core->delivery, due_ms);
 }
 
 static void on_queue_fatal(void *owner, int err)
@@ -78,6 +86,7 @@ static void on_queue_fatal(void *owner, int err)
 static void on_delivery_stopped(void *owner)
 {
     struct core *core = owner;
+    resolver_stop(core->resolver);
     loop_stop(core->loop);
 }
 
@@ -96,6 +105,20 @@ static void on_drain(struct mail *mail)
     ingress_drain(core->ingress, core->drain_timeout_ms, on_ingress_drained);
 }
 
+static struct resolver_options resolver_options_of(const struct core *core,
+                                                   const struct config *config)
+{
+    return (struct resolver_options){
+        .loop = core->loop,
+        .servers = config->resolver.servers,
+        .server_count = config->resolver.server_count,
+        .trusts_ad = config->resolver.trusts_ad,
+        .timeout_ms = config->resolver.timeout_ms,
+        .tries = config->resolver.tries,
+        .hostname = config->node.hostname,
+    };
+}
+
 static void on_reconfigure(struct mail *mail)
 {
     struct reconfigure_mail *reconfigure = CONTAINER_OF(mail, struct reconfigure_mail, mail);
@@ -104,6 +127,8 @@ static void on_reconfigure(struct mail *mail)
     free(reconfigure);
     ingress_reconfigure(core->ingress, generation->config, generation->routing,
                         generation_security(generation, core->options.index));
+    const struct resolver_options resolving = resolver_options_of(core, generation->config);
+    resolver_reconfigure(core->resolver, &resolving);
     delivery_reconfigure(core->delivery, generation->config, generation->routing);
     generation_release(core->generation, core->options.index);
     core->generation = generation;
@@ -166,6 +191,7 @@ static int open_queue(struct core *core)
         .free_percent_min = config->spool.min_free_percent,
         .memory_messages_max = MEMORY_MESSAGES_MAX,
         .on_fatal = on_queue_fatal,
+        .on_due = on_due,
         .owner = core,
     };
     return queue_open(&options, &core->queue, core->why, core->why_cap);
@@ -181,10 +207,12 @@ static int open_halves(struct core *core)
         .config = core->generation->config,
         .routing = core->generation->routing,
         .slots = options->slots,
+        .resolver = core->resolver,
     });
     core->ingress = ingress_create(&(struct ingress_options){
         .loop = core->loop,
         .queue = core->queue,
+        .resolver = core->resolver,
         .config = core->generation->config,
         .routing = core->generation->routing,
         .security = generation_security(core->generation, options->index),
@@ -221,6 +249,9 @@ static int open_all(struct core *core)
         snprintf(core->why, core->why_cap, "node.memory: %s", err_str(err));
         return err;
     }
+    const struct resolver_options resolving = resolver_options_of(core, core->generation->config);
+    err = resolver_create(&resolving, &core->resolver, core->why, core->why_cap);
+    if (err != 0) return err;
     err = open_queue(core);
     return err != 0 ? err : open_halves(core);
 }
@@ -241,6 +272,7 @@ static void close_all(struct core *core)
     timer_disarm(&core->tickets_timer);
     ingress_destroy(core->ingress);
     delivery_destroy(core->delivery);
+    resolver_destroy(core->resolver);
     queue_close(core->queue);
     blocks_destroy(core->blocks);
     loop_destroy(core->loop);
@@ -374,5 +406,11 @@ void core_join(struct core *core)
 
 struct admin_core core_view(const struct core *core)
 {
-    return (struct admin_core){core->loop, core->queue, core->ingress, core->delivery};
+    return (struct admin_core){
+        .loop = core->loop,
+        .queue = core->queue,
+        .ingress = core->ingress,
+        .delivery = core->delivery,
+        .resolver = core->resolver,
+    };
 }

@@ -15,13 +15,17 @@ struct parcel;
 struct route;
 struct delivery;
 struct destination;
+struct host;
 struct delivery_route_counters;
 
 enum outcome {
-    OUTCOME_NONE, /* no result yet */
-    OUTCOME_DELIVERED,
+    OUTCOME_NONE,      /* no result yet */
+    OUTCOME_DELIVERED, /* into a mailbox, or by LMTP to who keeps it */
+    OUTCOME_RELAYED,   /* to a hop that reports nothing itself (it offers no DSN) */
+    OUTCOME_PASSED_ON, /* to a hop that also took over what is to be reported (RFC 3461 5.2.1) */
     OUTCOME_DEFERRED,
     OUTCOME_FAILED,
+    OUTCOME_POSTPONED, /* was not tried: no attempt is counted */
 };
 
 struct attempt {
@@ -41,8 +45,10 @@ struct attempt {
 };
 
 /* The thing that recipients must have in common to go in one attempt. */
-const void *attempt_target(const struct route *route);
-void attempt_init(struct attempt *attempt, struct parcel *parcel, const struct route *route);
+const void *attempt_target(const struct route *route, const struct destination *destination);
+/* `destination`: NULL for a maildir. */
+void attempt_init(struct attempt *attempt, struct parcel *parcel, const struct route *route,
+                  struct destination *destination);
 void attempt_add(struct attempt *attempt, uint32_t recipient);
 struct message *attempt_message(const struct attempt *attempt);
 struct recipient *attempt_recipient(const struct attempt *attempt, uint32_t at);
@@ -50,10 +56,12 @@ struct recipient *attempt_recipient(const struct attempt *attempt, uint32_t at);
 /* The result of the recipient at `at`, once: writes it into the message, counts and logs it.
  * `reply` is borrowed; `host` may be NULL. */
 void attempt_result(struct attempt *attempt, uint32_t at, enum outcome outcome, struct slice reply,
-                    const struct endpoint *host);
+                    const struct host *host);
 /* The same for all that have none yet. */
 void attempt_result_rest(struct attempt *attempt, enum outcome outcome, struct slice reply,
-                         const struct endpoint *host);
+                         const struct host *host);
+/* Those without a result were not tried, and are due again at `next_ms` of the wall clock. */
+void attempt_postpone_rest(struct attempt *attempt, uint64_t next_ms, struct slice reason);
 /* Moves the recipient at `from` forward to `to`; those between move back by one. */
 void attempt_bring_forward(struct attempt *attempt, uint32_t from, uint32_t to);
 /* The recipients without a result are to be tried again at once, when this attempt and the others

@@ -1,6 +1,7 @@
 /* client.c - the connection of a client: set-up, timers, the ways it ends. */
 #include "server/delivery/client.h"
 
+#include "server/delivery/client_auth.h"
 #include "server/delivery/client_internal.h"
 
 #define AFTER(state) BIT(CLIENT_##state)
@@ -13,10 +14,15 @@ static const struct {
     size_t timeout_at; /* of a uint64_t in struct config */
     uint32_t next;
 } states[CLIENT_STATES] = {
-    [CLIENT_CONNECT] = {"the connection", TIMEOUT(connect_ms), AFTER(GREETING)},
+    [CLIENT_CONNECT] = {"the connection", TIMEOUT(connect_ms), AFTER(GREETING) | AFTER(HANDSHAKE)},
+    [CLIENT_HANDSHAKE] = {"the TLS handshake", TIMEOUT(command_ms), AFTER(GREETING) | AFTER(EHLO)},
     [CLIENT_GREETING] = {"the greeting", TIMEOUT(greeting_ms), AFTER(EHLO)},
-    [CLIENT_EHLO] = {"the answer to EHLO", TIMEOUT(command_ms), AFTER(HELO) | AFTER(IDLE)},
+    [CLIENT_EHLO] = {"the answer to EHLO", TIMEOUT(command_ms),
+                     AFTER(HELO) | AFTER(STARTTLS) | AFTER(AUTH) | AFTER(IDLE)},
     [CLIENT_HELO] = {"the answer to HELO", TIMEOUT(command_ms), AFTER(IDLE)},
+    [CLIENT_STARTTLS] = {"the answer to STARTTLS", TIMEOUT(command_ms),
+                         AFTER(HANDSHAKE) | AFTER(AUTH) | AFTER(IDLE)},
+    [CLIENT_AUTH] = {"the answer to AUTH", TIMEOUT(command_ms), AFTER(AUTH) | AFTER(IDLE)},
     [CLIENT_IDLE] = {"work", offsetof(struct config, delivery.per_destination.idle_ms),
                      AFTER(ENVELOPE)},
     [CLIENT_ENVELOPE] = {"the answer to MAIL or RCPT", TIMEOUT(command_ms),
@@ -25,7 +31,7 @@ static const struct {
                      AFTER(BODY) | AFTER(EMPTY_DOT) | AFTER(RSET)},
     [CLIENT_BODY] = {"the message to be taken", TIMEOUT(data_block_ms), AFTER(BODY) | AFTER(DOT)},
     [CLIENT_DOT] = {"the answer to the whole message (it may arrive twice)", TIMEOUT(data_end_ms),
-                    AFTER(IDLE) | AFTER(RSET)},
+                    AFTER(DOT) | AFTER(IDLE) | AFTER(RSET)},
     [CLIENT_EMPTY_DOT] = {"the answer to an empty message", TIMEOUT(data_end_ms), AFTER(IDLE)},
     [CLIENT_RSET] = {"the answer to RSET", TIMEOUT(command_ms), AFTER(IDLE)},
     [CLIENT_CLOSING] = {"the end of the connection", 0, AFTER(CONNECT)},
@@ -79,6 +85,8 @@ static void free_client(struct client *c)
     struct destination *destination = c->destination;
     struct delivery *delivery = delivery_of(c);
     end_probe(c);
+    client_auth_destroy(c->auth);
+    destination_host_give(destination, c->host);
     if (!c->is_set_up) destination->opening_count--;
     destination->closing_count--;
     delivery->client_count--;
@@ -105,16 +113,22 @@ void client_teardown(struct client *c)
         }
     }
     struct host *host = NULL;
-    if (c->tries_next_host && c->destination->waiting_count > 0) {
+    if (c->tries_in_clear) {
+        host = c->host;
+    } else if (c->tries_next_host && c->destination->waiting_count > 0) {
         host = destination_pick_host(c->destination);
     }
     if (host == NULL) {
         free_client(c);
         return;
     }
-    c->tries_next_host = false;
+    c->tries_next_host = c->tries_in_clear = false;
     c->destination->closing_count--;
-    c->host = host;
+    if (host != c->host) {
+        destination_host_give(c->destination, c->host);
+        destination_host_take(c->destination, host);
+        c->host = host;
+    }
     start_connect(c);
 }
 
@@ -163,6 +177,45 @@ static bool is_stale_reuse(const struct client *c)
            !c->attempt->is_retried;
 }
 
+void client_refuse_host(struct client *c, struct slice reason)
+{
+    ASSERT(!c->is_set_up && c->state != CLIENT_CLOSING);
+    end_probe(c);
+    destination_host_refused(c->destination, c->host, reason);
+    c->tries_next_host = !delivery_of(c)->is_stopping;
+    client_close(c);
+}
+
+enum tls_duty client_tls_duty(const struct client *c)
+{
+    if (c->host->unix_path != NULL) return TLS_DUTY_NONE;
+    return MAX((enum tls_duty)c->destination->hop->settings.tls, c->host->tls_duty);
+}
+
+static void count_handshake(struct client *c, bool is_good)
+{
+    struct tls_info info;
+    bool is_1_3 = conn_tls_info(&c->conn, &info) && strcmp(info.version, "TLSv1.3") == 0;
+    counter_add(&delivery_of(c)->counters.tls_handshakes[is_1_3][is_good], 1);
+}
+
+void client_fail_handshake(struct client *c, const char *why)
+{
+    struct loop *loop = delivery_of(c)->loop;
+    char text[MESSAGE_REPLY_BYTES_MAX];
+    struct buf reason = {text, 0, sizeof(text), false};
+    if (c->state == CLIENT_HANDSHAKE) count_handshake(c, false);
+    if (client_tls_duty(c) == TLS_DUTY_MAY && !c->destination->hop->settings.is_tls_implicit &&
+        !delivery_of(c)->is_stopping) {
+        c->host->clear_until_ns = loop_now_ns(loop) + CLIENT_CLEAR_MS * NS_PER_MS;
+        c->tries_in_clear = true;
+        client_close(c);
+        return;
+    }
+    buf_append_format(&reason, "4.7.5 no TLS with %s: %.300s", c->host->text, why);
+    client_fail(c, buf_slice(&reason));
+}
+
 void client_fail(struct client *c, struct slice reason)
 {
     if (c->state == CLIENT_CLOSING) return;
@@ -185,8 +238,7 @@ void client_fail_waiting(struct client *c, const char *status, const char *what,
     buf_append_format(&reason, "%s %s while waiting for %s", status, what,
                       states[c->state].waits_for);
     if (!c->is_set_up) {
-        buf_append_cstr(&reason, " of ");
-        endpoint_write(&c->host->endpoint, &reason);
+        buf_append_format(&reason, " of %s", c->host->text);
     }
     if (err != 0) buf_append_format(&reason, ": %s", err_str(err));
     client_fail(c, buf_slice(&reason));
@@ -210,6 +262,8 @@ static void on_timer(struct timer *timer)
     struct client *c = CONTAINER_OF(timer, struct client, timer);
     if (c->state == CLIENT_IDLE) {
         client_quit(c);
+    } else if (c->state == CLIENT_HANDSHAKE) {
+        client_fail_handshake(c, "the handshake did not come to an end in time");
     } else {
         client_fail_waiting(c, "4.4.2", "timeout", 0);
     }
@@ -224,6 +278,7 @@ static bool is_answer_due(const struct client *c)
         return c->script.answered < c->script.sent;
     case CLIENT_IDLE:
     case CLIENT_CONNECT:
+    case CLIENT_HANDSHAKE:
     case CLIENT_CLOSING:
         return false;
     default:
@@ -235,6 +290,8 @@ static bool is_answer_due(const struct client *c)
  * and would be taken for the answer to the next command. */
 static bool is_last_answer(const struct client *c)
 {
+    if (c->state == CLIENT_DOT && c->destination->hop->protocol == HOP_LMTP)
+        return client_lmtp_left(c) == 1;
     return c->state != CLIENT_ENVELOPE || c->script.sent - c->script.answered == 1;
 }
 
@@ -246,14 +303,6 @@ static void on_unexpected(struct client *c)
     } else {
         client_fail_waiting(c, "4.5.0", "an answer to nothing", 0);
     }
-}
-
-static void note_offer(struct client *c)
-{
-    if (c->state != CLIENT_EHLO) return;
-    /* The first line greets: its first word is a domain. */
-    if (c->reply.line_count > 1) client_offer_read(&c->offer, client_reply_line(&c->reply));
-    if (c->reply.code / 100 == 2) client_reply_forget_text(&c->reply);
 }
 
 static size_t on_input(struct conn *conn, struct slice input)
@@ -273,7 +322,7 @@ static size_t on_input(struct conn *conn, struct slice input)
             client_fail_waiting(c, "4.5.0", "an answer that is none", 0);
             break;
         }
-        if (status == CLIENT_REPLY_LINE || status == CLIENT_REPLY_DONE) note_offer(c);
+        if (status == CLIENT_REPLY_LINE || status == CLIENT_REPLY_DONE) client_note_offer(c);
         if (status == CLIENT_REPLY_DONE) {
             c->is_desynced = is_last_answer(c) && at < input.len;
             client_on_reply(c);
@@ -301,9 +350,20 @@ static void on_end(struct conn *conn, int err)
     if (c->state == CLIENT_CLOSING) return;
     if (c->state == CLIENT_IDLE) {
         client_close(c);
+    } else if (c->state == CLIENT_HANDSHAKE) {
+        const char *why = conn_tls_error(conn);
+        client_fail_handshake(c, why != NULL ? why : "the connection was lost");
     } else {
         client_fail_waiting(c, "4.4.2", "connection lost", err);
     }
+}
+
+static void on_secured(struct conn *conn)
+{
+    struct client *c = CONTAINER_OF(conn, struct client, conn);
+    if (c->state == CLIENT_CLOSING) return;
+    count_handshake(c, true);
+    client_on_secured(c);
 }
 
 static void on_closed(struct conn *conn)
@@ -318,6 +378,7 @@ static const struct conn_handler handler = {
     .on_sent = on_sent,
     .on_end = on_end,
     .on_closed = on_closed,
+    .on_secured = on_secured,
 };
 
 /* --- set-up and rest --- */
@@ -326,9 +387,7 @@ static void fail_connect(struct client *c, int err)
 {
     char text[MESSAGE_REPLY_BYTES_MAX];
     struct buf reason = {text, 0, sizeof(text), false};
-    buf_append_cstr(&reason, "4.4.1 cannot connect to ");
-    endpoint_write(&c->host->endpoint, &reason);
-    buf_append_format(&reason, ": %s", err_str(err));
+    buf_append_format(&reason, "4.4.1 cannot connect to %s: %s", c->host->text, err_str(err));
     client_fail(c, buf_slice(&reason));
 }
 
@@ -346,7 +405,10 @@ static void on_connected(struct ring_op *op)
         counter_add(&delivery_of(c)->counters.connections_opened, 1);
         c->is_open = true;
         conn_open(&c->conn, &delivery_of(c)->conns, &handler, op->result);
-        client_go(c, CLIENT_GREETING);
+        if (c->destination->hop->settings.is_tls_implicit)
+            client_begin_tls(c);
+        else
+            client_go(c, CLIENT_GREETING);
     }
 }
 
@@ -357,7 +419,7 @@ static void start_connect(struct client *c)
     c->opened_ns = now_ns;
     c->deadline_ns = now_ns + CLIENT_TRANSACTION_MS_MAX * NS_PER_MS;
     c->offer = (struct client_offer){0};
-    c->is_desynced = false;
+    c->is_desynced = c->is_greeted = c->is_us = false;
     client_reply_reset(&c->reply);
     c->is_probe = !c->host->is_proven;
     if (c->is_probe) c->host->is_probed = true;
@@ -367,7 +429,14 @@ static void start_connect(struct client *c)
         timer_arm(loop, &c->timer, delivery_of(c)->config->delivery.timeouts.connect_ms);
     }
     c->is_connecting = true;
-    loop_connect(loop, &c->host->endpoint, NULL, &c->connect_op);
+    if (c->host->unix_path != NULL) {
+        loop_connect_unix(loop, c->host->unix_path, &c->connect_op);
+        return;
+    }
+    const struct config_hop *settings = &c->destination->hop->settings;
+    bool is_v6 = c->host->endpoint.addr.any.sa_family == AF_INET6;
+    const struct endpoint *from = is_v6 ? &settings->source_v6 : &settings->source_v4;
+    loop_connect(loop, &c->host->endpoint, from->addr_len != 0 ? from : NULL, &c->connect_op);
 }
 
 struct client *client_open(struct destination *destination, struct host *host,
@@ -386,6 +455,7 @@ struct client *client_open(struct destination *destination, struct host *host,
     timer_init(&c->timer, on_timer);
     c->connect_op.done = on_connected;
     client_body_init(c);
+    destination_host_take(destination, host);
     delivery->client_count++;
     counter_add(&route->connections, 1);
     counter_add(&delivery->counters.connections, 1);

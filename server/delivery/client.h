@@ -1,13 +1,18 @@
 /* client.h - one connection to a next hop, speaking SMTP (RFC 5321, 2920, 1870, 6152, 3030, 3461,
  * 6531, 9422).
  *
- *   CONNECT -> GREETING -> EHLO ------> IDLE -> ENVELOPE -> DATA -> BODY -> DOT -> IDLE
+ *   CONNECT [-> HANDSHAKE] -> GREETING -> EHLO [-> STARTTLS -> HANDSHAKE -> EHLO] [-> AUTH] -> IDLE
+ *
+ *                          EHLO ------> IDLE -> ENVELOPE -> DATA -> BODY -> DOT -> IDLE
  *                            \-> HELO ---^        |  |       |      ^       |
  *                                                 |  +-BDAT--|------+       | BDAT refused
  *                                                 |          |              v
  *                                                 +----------+-----------> RSET ------> IDLE
  *                                                            +-----------> EMPTY_DOT -> IDLE
  *   any -> CLOSING
+ *
+ * An LMTP server is greeted with LHLO, and answers the final dot once for each recipient that it
+ * accepted (RFC 2033 4.2).
  *
  * A transaction takes as many of the attempt's recipients as the next hop's LIMITS allow, the first
  * ones; the others are put off to another attempt.
@@ -25,9 +30,11 @@
 #include "store/queue.h"
 
 /* One transaction, or one set-up, takes no longer, however slowly the peer drips its replies. */
+#define CLIENT_CLEAR_MS (3600 * 1000) /* a host whose handshake failed gets none for so long */
 #define CLIENT_TRANSACTION_MS_MAX (2ull * 3600 * 1000)
 
 struct attempt;
+struct client_auth;
 struct client_stuffing;
 struct destination;
 struct host;
@@ -35,9 +42,12 @@ struct delivery_route_counters;
 
 enum client_state {
     CLIENT_CONNECT,
+    CLIENT_HANDSHAKE, /* of TLS */
     CLIENT_GREETING,
-    CLIENT_EHLO,
+    CLIENT_EHLO, /* or LHLO */
     CLIENT_HELO,
+    CLIENT_STARTTLS,
+    CLIENT_AUTH,
     CLIENT_IDLE,
     CLIENT_ENVELOPE, /* MAIL, RCPT and DATA are written and answered */
     CLIENT_DATA,     /* only the answer to DATA is missing */
@@ -61,6 +71,7 @@ struct client {
     struct ring_op connect_op, body_op;
     struct client_reply reply;
     struct client_offer offer;
+    struct client_auth *auth; /* while in AUTH */
     struct client_script script;
     struct body_reader body;
     struct iovec pieces[2];
@@ -82,6 +93,10 @@ struct client {
     bool is_probe;        /* it is to prove that its host works */
     bool needs_reset;     /* the chunk was refused: RSET before anything else */
     bool is_desynced;     /* an answer came to which there was no command */
+    uint32_t lmtp_at;     /* LMTP, in DOT: recipients before it have their answers */
+    bool is_greeted;      /* the banner has been read */
+    bool is_us;           /* the server calls itself by our name */
+    bool tries_in_clear;  /* the handshake failed, and the route lets it: the same host again */
     bool is_stale;        /* the attempt is served again when CLOSING is over */
 };
 

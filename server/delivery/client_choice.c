@@ -42,7 +42,7 @@ static uint32_t choose_some(struct client *c, struct attempt *attempt,
             attempt_result(attempt, at, OUTCOME_FAILED,
                            SLICE("5.6.7 the recipient's address has UTF-8 in it, and the next hop "
                                  "takes none (it offers no SMTPUTF8)"),
-                           &c->host->endpoint);
+                           c->host);
         } else if (fits(&c->offer, attempt, chosen, address, &domain_count)) {
             attempt_bring_forward(attempt, at, chosen);
             chosen++;
@@ -57,7 +57,7 @@ uint32_t client_choose(struct client *c, struct attempt *attempt, struct handove
     struct buf why = {text, 0, sizeof(text), false};
     c->put_off_count = 0;
     if (!handover_plan(attempt_message(attempt), &c->offer, handover_out, &why)) {
-        attempt_result_rest(attempt, OUTCOME_FAILED, buf_slice(&why), &c->host->endpoint);
+        attempt_result_rest(attempt, OUTCOME_FAILED, buf_slice(&why), c->host);
         return 0;
     }
     bool has_limits = c->offer.rcpt_max > 0 || c->offer.rcpt_domain_max > 0;
@@ -74,19 +74,19 @@ uint32_t client_choose(struct client *c, struct attempt *attempt, struct handove
 void client_settle_chosen(struct client *c, enum outcome outcome, struct slice reply)
 {
     if (c->put_off_count == 0) {
-        attempt_result_rest(c->attempt, outcome, reply, &c->host->endpoint);
+        attempt_result_rest(c->attempt, outcome, reply, c->host);
         return;
     }
     for (uint32_t at = 0; at < c->script.recipient_count; at++) {
         if (c->attempt->outcomes[at] == OUTCOME_NONE) {
-            attempt_result(c->attempt, at, outcome, reply, &c->host->endpoint);
+            attempt_result(c->attempt, at, outcome, reply, c->host);
         }
     }
 }
 
 void client_settle_all(struct client *c, enum outcome outcome, struct slice reply)
 {
-    attempt_result_rest(c->attempt, outcome, reply, &c->host->endpoint);
+    attempt_result_rest(c->attempt, outcome, reply, c->host);
     c->put_off_count = 0;
 }
 

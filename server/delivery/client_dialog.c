@@ -1,4 +1,4 @@
-/* client_dialog.c - what a client says and how it takes the answers, state by state.
+/* client_dialog.c - what a client says in a transaction, and how it takes the answers.
  *
  * 2yz and 3yz go on, 4yz defers, 5yz fails; 421 ends the connection wherever it comes (RFC 5321
  * 4.2.1, 3.8). An answer that fits none of that is a protocol error: nothing after it is sure. */
@@ -15,48 +15,6 @@ static void fail_protocol(struct client *c)
 static enum outcome outcome_of(unsigned code)
 {
     return code / 100 == 5 ? OUTCOME_FAILED : OUTCOME_DEFERRED;
-}
-
-/* --- set-up --- */
-
-static void say_hello(struct client *c, const char *verb)
-{
-    char line[COMMANDS_BYTES_MAX];
-    struct buf out = {line, 0, sizeof(line), false};
-    buf_append_format(&out, "%s %s\r\n", verb, c->destination->delivery->config->node.hostname);
-    client_say(c, buf_slice(&out));
-}
-
-static void greeting_on_reply(struct client *c, unsigned code)
-{
-    if (code / 100 == 2) {
-        client_go(c, CLIENT_EHLO);
-        say_hello(c, "EHLO");
-    } else {
-        client_fail(c, client_reply_text(&c->reply));
-    }
-}
-
-static void ehlo_on_reply(struct client *c, unsigned code)
-{
-    if (code / 100 == 2) {
-        client_rest(c);
-    } else if (code / 100 == 5) {
-        c->offer = (struct client_offer){0};
-        client_go(c, CLIENT_HELO);
-        say_hello(c, "HELO");
-    } else {
-        client_fail(c, client_reply_text(&c->reply));
-    }
-}
-
-static void helo_on_reply(struct client *c, unsigned code)
-{
-    if (code / 100 == 2) {
-        client_rest(c);
-    } else {
-        client_fail(c, client_reply_text(&c->reply));
-    }
 }
 
 /* --- a transaction --- */
@@ -84,6 +42,7 @@ void client_begin(struct client *c, struct attempt *attempt)
         loop_now_ns(c->destination->delivery->loop) + CLIENT_TRANSACTION_MS_MAX * NS_PER_MS;
     client_script_init(&c->script, attempt_message(attempt), attempt->recipients, chosen, &c->offer,
                        &handover);
+    c->lmtp_at = 0;
     client_go(c, CLIENT_ENVELOPE);
     client_fill(c);
 }
@@ -118,7 +77,7 @@ static void rcpt_on_reply(struct client *c, unsigned code, uint32_t at)
     } else if (!has_result) {
         /* 552 here means too many recipients: try again (RFC 5321 4.5.3.1.10). */
         enum outcome outcome = code == 552 ? OUTCOME_DEFERRED : outcome_of(code);
-        attempt_result(c->attempt, at, outcome, client_reply_text(&c->reply), &c->host->endpoint);
+        attempt_result(c->attempt, at, outcome, client_reply_text(&c->reply), c->host);
     }
 }
 
@@ -194,18 +153,70 @@ static void count_delivered(struct client *c)
     }
 }
 
+/* Who took it for good tells so itself, when it offers DSN (RFC 3461 5.2.1). */
+static enum outcome outcome_of_success(const struct client *c)
+{
+    if (c->destination->hop->protocol == HOP_LMTP) return OUTCOME_DELIVERED;
+    return (c->offer.extensions & OFFER_DSN) != 0 ? OUTCOME_PASSED_ON : OUTCOME_RELAYED;
+}
+
+static void end_transaction(struct client *c, bool is_delivered)
+{
+    if (is_delivered) count_delivered(c);
+    /* After a refused chunk the transaction is still open at the server (RFC 3030 section 2). */
+    c->needs_reset = c->script.handover.form == HANDOVER_CHUNK && !is_delivered;
+    client_finish_transaction(c);
+}
+
+/* The next recipient that was accepted and has no answer yet. */
+static uint32_t lmtp_next(const struct client *c)
+{
+    uint32_t at = c->lmtp_at;
+    while (at < c->script.recipient_count && c->attempt->outcomes[at] != OUTCOME_NONE)
+        at++;
+    return at;
+}
+
+uint32_t client_lmtp_left(const struct client *c)
+{
+    uint32_t left = 0;
+    for (uint32_t at = c->lmtp_at; at < c->script.recipient_count; at++)
+        left += c->attempt->outcomes[at] == OUTCOME_NONE;
+    return left;
+}
+
+static void lmtp_dot_on_reply(struct client *c, unsigned code)
+{
+    uint32_t at = lmtp_next(c);
+    ASSERT(at < c->script.recipient_count);
+    bool is_taken = code / 100 == 2;
+    attempt_result(c->attempt, at, is_taken ? OUTCOME_DELIVERED : outcome_of(code),
+                   client_reply_text(&c->reply), c->host);
+    c->lmtp_at = at + 1;
+    if (client_lmtp_left(c) > 0) {
+        client_go(c, CLIENT_DOT); /* the time is for each answer */
+        return;
+    }
+    bool is_delivered = false;
+    for (uint32_t i = 0; i < c->script.recipient_count; i++)
+        is_delivered = is_delivered || c->attempt->outcomes[i] == OUTCOME_DELIVERED;
+    end_transaction(c, is_delivered);
+}
+
 static void dot_on_reply(struct client *c, unsigned code)
 {
     if (code / 100 == 3) {
         fail_protocol(c);
         return;
     }
-    enum outcome outcome = code / 100 == 2 ? OUTCOME_DELIVERED : outcome_of(code);
-    if (outcome == OUTCOME_DELIVERED) count_delivered(c);
-    client_settle_chosen(c, outcome, client_reply_text(&c->reply));
-    /* After a refused chunk the transaction is still open at the server (RFC 3030 section 2). */
-    c->needs_reset = c->script.handover.form == HANDOVER_CHUNK && outcome != OUTCOME_DELIVERED;
-    client_finish_transaction(c);
+    if (c->destination->hop->protocol == HOP_LMTP) {
+        lmtp_dot_on_reply(c, code);
+        return;
+    }
+    bool is_taken = code / 100 == 2;
+    client_settle_chosen(c, is_taken ? outcome_of_success(c) : outcome_of(code),
+                         client_reply_text(&c->reply));
+    end_transaction(c, is_taken);
 }
 
 static void empty_dot_on_reply(struct client *c, unsigned code)
@@ -226,10 +237,16 @@ static void rset_on_reply(struct client *c, unsigned code)
 }
 
 static void (*const on_reply[CLIENT_STATES])(struct client *c, unsigned code) = {
-    [CLIENT_GREETING] = greeting_on_reply, [CLIENT_EHLO] = ehlo_on_reply,
-    [CLIENT_HELO] = helo_on_reply,         [CLIENT_ENVELOPE] = envelope_on_reply,
-    [CLIENT_DATA] = envelope_on_reply,     [CLIENT_BODY] = body_on_reply,
-    [CLIENT_DOT] = dot_on_reply,           [CLIENT_EMPTY_DOT] = empty_dot_on_reply,
+    [CLIENT_GREETING] = client_on_set_up_reply,
+    [CLIENT_EHLO] = client_on_set_up_reply,
+    [CLIENT_HELO] = client_on_set_up_reply,
+    [CLIENT_STARTTLS] = client_on_set_up_reply,
+    [CLIENT_AUTH] = client_on_set_up_reply,
+    [CLIENT_ENVELOPE] = envelope_on_reply,
+    [CLIENT_DATA] = envelope_on_reply,
+    [CLIENT_BODY] = body_on_reply,
+    [CLIENT_DOT] = dot_on_reply,
+    [CLIENT_EMPTY_DOT] = empty_dot_on_reply,
     [CLIENT_RSET] = rset_on_reply,
 };
 

@@ -1,5 +1,6 @@
 /* client_internal.h - between the files of the client: client.c has the connection and its end,
- * client_dialog.c what is said, client_choice.c for whom, client_body.c how the message goes out.
+ * client_set_up.c what is said before a transaction, client_dialog.c in it, client_choice.c for
+ * whom, client_body.c how the message goes out.
  */
 #pragma once
 
@@ -23,6 +24,13 @@ void client_say(struct client *c, struct slice bytes);
 void client_fail(struct client *c, struct slice reason);
 /* The same with the words for `status` and the state: "4.4.2 timeout while waiting for ...". */
 void client_fail_waiting(struct client *c, const char *status, const char *what, int err);
+/* As client_fail(), before the client was set up: for what time alone does not mend. */
+void client_refuse_host(struct client *c, struct slice reason);
+/* The handshake cannot be had: the same host in the clear when the route lets it, else
+ * client_fail(). */
+void client_fail_handshake(struct client *c, const char *why);
+/* What the connection owes to TLS. */
+enum tls_duty client_tls_duty(const struct client *c);
 /* Ends the connection; what the attempt has no result for stays as it was. */
 void client_close(struct client *c);
 /* The connection is in order and has no attempt: more work, or rest. */
@@ -43,8 +51,18 @@ bool client_has_undecided(const struct client *c);
 /* Ends the attempt of a transaction in which all have results; c->attempt is taken already. */
 void client_end_attempt(struct client *c, struct attempt *attempt);
 
+/* TLS from here on: client_set_up.c goes on when the handshake is done. */
+void client_begin_tls(struct client *c);
+void client_on_secured(struct client *c);
+/* The answers while a connection is set up. */
+void client_on_set_up_reply(struct client *c, unsigned code);
+/* A line of the answer to EHLO is in c->reply. */
+void client_note_offer(struct client *c);
+
 /* A whole reply is in c->reply. */
 void client_on_reply(struct client *c);
+/* LMTP, in DOT: how many answers are still to come. */
+uint32_t client_lmtp_left(const struct client *c);
 /* Writes the commands that may be sent now. */
 void client_fill(struct client *c);
 

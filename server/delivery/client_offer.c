@@ -35,6 +35,22 @@ static void read_limit(struct client_offer *offer, struct slice word)
     }
 }
 
+static void read_mechanisms(struct client_offer *offer, struct slice rest)
+{
+    static const struct slice names[] = {
+        [AUTH_SCRAM_SHA_256] = {"SCRAM-SHA-256", 13},
+        [AUTH_CRAM_MD5] = {"CRAM-MD5", 8},
+        [AUTH_PLAIN] = {"PLAIN", 5},
+        [AUTH_LOGIN] = {"LOGIN", 5},
+    };
+    while ((rest = slice_trim(rest)).len > 0) {
+        struct slice word = next_word(&rest);
+        for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
+            if (slice_eq_nocase(word, names[i])) offer->mechanisms |= BIT(i);
+        }
+    }
+}
+
 void client_offer_read(struct client_offer *offer, struct slice line)
 {
     static const struct {
@@ -48,6 +64,8 @@ void client_offer_read(struct client_offer *offer, struct slice line)
         {{"BINARYMIME", 10}, OFFER_BINARYMIME},
         {{"SMTPUTF8", 8}, OFFER_SMTPUTF8},
         {{"DSN", 3}, OFFER_DSN},
+        {{"STARTTLS", 8}, OFFER_STARTTLS},
+        {{"REQUIRETLS", 10}, OFFER_REQUIRETLS},
     };
     struct slice rest = line;
     struct slice keyword = next_word(&rest);
@@ -57,6 +75,10 @@ void client_offer_read(struct client_offer *offer, struct slice line)
     if (slice_eq_nocase(keyword, SLICE("SIZE"))) {
         uint64_t size_max = 0;
         offer->size_max = slice_to_u64(slice_trim(rest), UINT64_MAX, &size_max) ? size_max : 0;
+    } else if (slice_eq_nocase(keyword, SLICE("AUTH"))) {
+        read_mechanisms(offer, rest);
+    } else if (slice_starts_with_nocase(keyword, SLICE("AUTH="))) { /* from before RFC 2554 */
+        read_mechanisms(offer, slice_from(line, sizeof("AUTH=") - 1));
     } else if (slice_eq_nocase(keyword, SLICE("LIMITS"))) {
         while ((rest = slice_trim(rest)).len > 0)
             read_limit(offer, next_word(&rest));

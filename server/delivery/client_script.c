@@ -52,6 +52,7 @@ static void write_mail(const struct client_script *script, struct buf *out)
     }
     buf_append_cstr(out, body[script->handover.body]);
     if (script->handover.is_utf8) buf_append_cstr(out, " SMTPUTF8");
+    if (script->envelope->requires_tls) buf_append_cstr(out, " REQUIRETLS");
     if ((script->extensions & OFFER_DSN) != 0) dsn_params_write_mail(script->envelope, out);
     buf_append_cstr(out, "\r\n");
 }

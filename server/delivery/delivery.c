@@ -6,6 +6,7 @@
 #include "server/delivery/delivery.h"
 
 #include "ring/base/clock.h"
+#include "ring/mailbox.h"
 #include "server/delivery/client_internal.h"
 #include "server/delivery/delivery_internal.h"
 #include "server/delivery/destination.h"
@@ -44,10 +45,22 @@ static void make_routes(struct delivery *delivery)
         struct route *route = &delivery->routes[i];
         route->config = from;
         route->counters = counters_of(delivery, from->name);
-        if (from->action == ACTION_SMTP) {
-            route->destination = destination_get(delivery, from->hosts, from->host_count);
+        bool has_hosts = from->action == ACTION_SMTP || from->action == ACTION_LMTP;
+        if (has_hosts || from->action == ACTION_MX) {
+            route->key = destination_route_key(from, &route->key_len);
         }
+        if (has_hosts) route->destination = destination_of_route(delivery, route);
     }
+    delivery->route_count = config->route_count;
+}
+
+static void free_routes(struct delivery *delivery)
+{
+    for (size_t i = 0; i < delivery->route_count; i++)
+        free(delivery->routes[i].key);
+    free(delivery->routes);
+    delivery->routes = NULL;
+    delivery->route_count = 0;
 }
 
 const struct route *delivery_find_route(const struct delivery *delivery, struct slice address,
@@ -78,6 +91,13 @@ static void on_grace_over(struct timer *timer)
     }
 }
 
+static void on_sweep(struct timer *timer)
+{
+    struct delivery *delivery = CONTAINER_OF(timer, struct delivery, sweep_timer);
+    destinations_sweep(delivery);
+    timer_arm(delivery->loop, timer, DELIVERY_SWEEP_MS);
+}
+
 struct delivery *delivery_create(const struct delivery_options *options)
 {
     struct delivery *delivery = xcalloc(1, sizeof(*delivery));
@@ -86,10 +106,15 @@ struct delivery *delivery_create(const struct delivery_options *options)
     delivery->config = options->config;
     delivery->routing = options->routing;
     delivery->slots = options->slots;
+    delivery->resolver = options->resolver;
+    delivery->hop_contexts = hop_contexts_create();
+    delivery->bounces = bounces_create(delivery);
     /* A connection has at most one output buffer to append to and one that is being sent. */
     conn_host_init(&delivery->conns, options->loop, 2 * (size_t)DELIVERY_CLIENTS_MAX);
     map_init(&delivery->destinations);
     list_init(&delivery->destination_list);
+    list_init(&delivery->destinations_dormant);
+    timer_init(&delivery->sweep_timer, on_sweep);
     slab_init(&delivery->parcels, sizeof(struct parcel), PARCELS_A_CHUNK, DELIVERY_MESSAGES_MAX);
     slab_init(&delivery->attempts, sizeof(struct attempt), ATTEMPTS_A_CHUNK, DELIVERY_ATTEMPTS_MAX);
     slab_init(&delivery->clients, sizeof(struct client), CLIENTS_A_CHUNK, DELIVERY_CLIENTS_MAX);
@@ -110,7 +135,9 @@ struct delivery *delivery_create(const struct delivery_options *options)
 
 void delivery_start(struct delivery *delivery)
 {
-    if (!delivery->is_stopping) schedule_start(&delivery->schedule);
+    if (delivery->is_stopping) return;
+    timer_arm(delivery->loop, &delivery->sweep_timer, DELIVERY_SWEEP_MS);
+    schedule_start(&delivery->schedule);
 }
 
 void delivery_take(struct delivery *delivery, struct message *message)
@@ -122,9 +149,9 @@ void delivery_take(struct delivery *delivery, struct message *message)
     }
 }
 
-void delivery_lease_soon(struct delivery *delivery)
+void delivery_lease_soon(struct delivery *delivery, uint64_t due_ms)
 {
-    schedule_note(&delivery->schedule, 0);
+    schedule_note(&delivery->schedule, due_ms);
 }
 
 void delivery_reconfigure(struct delivery *delivery, const struct config *config,
@@ -139,9 +166,9 @@ void delivery_reconfigure(struct delivery *delivery, const struct config *config
     struct destination *destination;
     LIST_FOR_EACH(destination, &delivery->destination_list, struct destination, all)
     {
-        destination->is_named = false;
+        destination->is_named = destination->is_by_mx;
     }
-    free(delivery->routes);
+    free_routes(delivery);
     delivery->config = config;
     delivery->routing = routing;
     make_routes(delivery);
@@ -160,7 +187,7 @@ void delivery_check_stopped(struct delivery *delivery)
     if (!delivery->is_stopping || delivery->is_stop_posted) return;
     bool is_empty = delivery->parcels.count == 0 && delivery->clients.count == 0 &&
                     delivery->maildirs.writers.count == 0 && delivery->destinations.count == 0 &&
-                    !delivery->schedule.is_leasing;
+                    bounces_is_idle(delivery->bounces) && !delivery->schedule.is_leasing;
     if (!is_empty) return;
     delivery->is_stop_posted = true;
     timer_disarm(&delivery->grace_timer);
@@ -174,6 +201,7 @@ void delivery_stop(struct delivery *delivery, uint64_t grace_ms, void (*stopped)
     delivery->is_stopping = true;
     delivery->stopped = stopped;
     delivery->stopped_owner = owner;
+    timer_disarm(&delivery->sweep_timer);
     schedule_stop(&delivery->schedule);
     maildirs_stop(&delivery->maildirs);
     struct destination *destination;
@@ -210,6 +238,10 @@ void delivery_destroy(struct delivery *delivery)
     }
     ASSERT(delivery->destinations.count == 0);
     timer_disarm(&delivery->grace_timer);
+    timer_disarm(&delivery->sweep_timer);
+    bounces_destroy(delivery->bounces);
+    hop_contexts_destroy(delivery->hop_contexts);
+    suspensions_unref(delivery->suspensions);
     slab_finish(&delivery->parcels);
     slab_finish(&delivery->attempts);
     slab_finish(&delivery->clients);
@@ -218,8 +250,41 @@ void delivery_destroy(struct delivery *delivery)
     conn_host_finish(&delivery->conns);
     map_finish(&delivery->destinations);
     free_route_counters(delivery);
-    free(delivery->routes);
+    free_routes(delivery);
+    free(delivery->key.data);
     free(delivery);
+}
+
+/* --- suspensions --- */
+
+struct suspend_mail {
+    struct mail mail;
+    struct delivery *delivery;
+    struct suspensions *suspensions;
+};
+
+static void on_suspend(struct mail *mail)
+{
+    struct suspend_mail *suspend = CONTAINER_OF(mail, struct suspend_mail, mail);
+    struct delivery *delivery = suspend->delivery;
+    suspensions_unref(delivery->suspensions);
+    delivery->suspensions = suspend->suspensions;
+    free(suspend);
+    if (delivery->is_stopping) return;
+    struct destination *destination;
+    LIST_FOR_EACH(destination, &delivery->destination_list, struct destination, all)
+    {
+        destination_reconfigured(destination);
+    }
+}
+
+void delivery_suspend(struct delivery *delivery, struct suspensions *suspensions)
+{
+    struct suspend_mail *mail = xcalloc(1, sizeof(*mail));
+    mail->mail.deliver = on_suspend;
+    mail->delivery = delivery;
+    mail->suspensions = suspensions_ref(suspensions);
+    mailbox_post(mailbox_of(delivery->loop), &mail->mail);
 }
 
 /* --- counters --- */

@@ -16,20 +16,25 @@
 #include "ring/base/memory.h"
 #include "ring/conn.h"
 #include "ring/timer.h"
+#include "server/delivery/bounce.h"
 #include "server/delivery/delivery.h"
+#include "server/delivery/hop.h"
 #include "server/delivery/maildir.h"
 #include "server/delivery/retry.h"
 #include "server/delivery/schedule.h"
 
 #define DELIVERY_ATTEMPTS_MAX 4096 /* beyond the one that every message has for itself */
 #define DELIVERY_CLIENTS_MAX 4096  /* connections of one core, over all destinations */
+#define DELIVERY_SWEEP_MS 60000    /* between two looks for destinations that nobody uses */
 
 struct destination;
 
 /* One route of the present configuration, with what this half keeps for it. */
 struct route {
     const struct config_route *config;
-    struct destination *destination; /* ACTION_SMTP only */
+    struct destination *destination; /* ACTION_SMTP and ACTION_LMTP */
+    char *key;                       /* destination_route_key(); NULL for other actions */
+    size_t key_len;
     struct delivery_route_counters *counters;
 };
 
@@ -40,9 +45,17 @@ struct delivery {
     const struct routing *routing;
     struct delivery_slots *slots;
     struct conn_host conns;
-    struct route *routes; /* config->route_count of them, in the same order */
+    struct route *routes; /* of the configuration, in the same order */
+    size_t route_count;
+    struct resolver *resolver;
+    struct hop_contexts *hop_contexts;
+    struct bounces *bounces;
+    struct suspensions *suspensions; /* a reference; NULL: none */
     struct map destinations;
     struct list destination_list;
+    struct list destinations_dormant; /* those of domains, the longest idle first */
+    struct buf key;                   /* of a destination that is looked for */
+    struct timer sweep_timer;
     struct slab parcels, attempts, clients, stuffings;
     uint32_t client_count;
     struct schedule schedule;

@@ -92,6 +92,11 @@ bool handover_plan(const struct message *message, const struct client_offer *off
                           (unsigned long long)offer->size_max);
         return false;
     }
+    if (message->envelope.requires_tls && (offer->extensions & OFFER_REQUIRETLS) == 0) {
+        buf_append_cstr(why, "5.7.30 the sender demands TLS all the way (REQUIRETLS), and the next "
+                             "hop does not promise it under a certificate that was verified");
+        return false;
+    }
     return plan_body(&message->envelope, offer->extensions, out, why) &&
            plan_utf8(&message->envelope, offer->extensions, out, why);
 }

@@ -11,6 +11,7 @@
  *     ... and is no text (is_binary)     BDAT, BINARYMIME            5.6.3
  *     8-bit bytes                        8BITMIME                    5.6.3
  *     UTF-8 in a header field            SMTPUTF8                    5.6.9
+ *     REQUIRETLS                         REQUIRETLS, verified TLS    5.7.30
  *     UTF-8 in an address                SMTPUTF8, or the domain     5.6.7
  *                                        as A-labels
  *
@@ -36,7 +37,8 @@ struct handover {
     bool is_ascii_demanded; /* they may hold UTF-8, and the next hop takes none */
 };
 
-/* False when the message cannot go to this next hop for any recipient: `why` gets the words. */
+/* False when the message cannot go to this next hop for any recipient: `why` gets the words. An
+ * `offer` of REQUIRETLS counts as it is: who calls takes it away where TLS is not verified. */
 MUST_USE bool handover_plan(const struct message *message, const struct client_offer *offer,
                             struct handover *out, struct buf *why);
 /* True when an address can be told to the next hop; the planned sender always can. */

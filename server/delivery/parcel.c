@@ -1,26 +1,42 @@
 /* parcel.c - takes a message apart into attempts and puts its results together.
  *
- *     begin -> round -> (attempts end: update ...) -> settle -> free
+ *     begin -> round -> (attempts end: update ...) -> notify the sender -> settle -> free
  *                ^______________________| while some recipients found no place */
 #include "server/delivery/parcel.h"
 
+#include "server/delivery/bounce.h"
 #include "server/delivery/client_script.h"
 #include "server/delivery/delivery_internal.h"
 #include "server/delivery/destination.h"
+#include "server/smtp/address.h"
+#include "server/smtp/idna.h"
 
 #define TEXT_CHUNK_BYTES 1024
 
 static void run_round(struct parcel *parcel);
 
-struct slice parcel_keep_text(struct parcel *parcel, struct slice text)
+/* Recipients that go together mostly share their fate, so the last text is often the next. */
+static struct slice keep(struct parcel *parcel, struct slice text, struct slice *last)
 {
     if (text.len > MESSAGE_REPLY_BYTES_MAX) text.len = MESSAGE_REPLY_BYTES_MAX;
-    /* Recipients that go together mostly share their fate, so the last text is often the next. */
-    if (slice_eq(text, parcel->last_text)) return parcel->last_text;
+    if (slice_eq(text, *last)) return *last;
     char *copy = arena_copy(&parcel->texts, text.data, text.len);
-    if (copy == NULL) return SLICE("(too many different replies to keep this one)");
-    parcel->last_text = slice_of(copy, text.len);
-    return parcel->last_text;
+    if (copy == NULL) return (struct slice){NULL, 0};
+    *last = slice_of(copy, text.len);
+    return *last;
+}
+
+struct slice parcel_keep_text(struct parcel *parcel, struct slice text)
+{
+    struct slice kept = keep(parcel, text, &parcel->last_text);
+    return kept.data != NULL || text.len == 0
+               ? kept
+               : SLICE("(too many different replies to keep this one)");
+}
+
+struct slice parcel_keep_host(struct parcel *parcel, struct slice host)
+{
+    return keep(parcel, host, &parcel->last_host);
 }
 
 void parcel_body_is_corrupt(struct parcel *parcel)
@@ -55,7 +71,8 @@ static uint64_t earliest_due(const struct envelope *envelope)
     uint64_t due_ms = UINT64_MAX;
     for (uint32_t i = 0; i < envelope->recipient_count; i++) {
         const struct recipient *recipient = &envelope->recipients[i];
-        if (recipient->state == RECIPIENT_QUEUED) due_ms = MIN(due_ms, recipient->next_ms);
+        bool is_left = recipient->state == RECIPIENT_QUEUED || recipient->report != REPORT_NONE;
+        if (is_left) due_ms = MIN(due_ms, recipient->next_ms);
     }
     return due_ms;
 }
@@ -83,6 +100,14 @@ static void on_next_round(struct ring_op *op)
     run_round(CONTAINER_OF(op, struct parcel, op));
 }
 
+static void on_reported(struct ring_op *op)
+{
+    struct parcel *parcel = CONTAINER_OF(op, struct parcel, op);
+    if (op->result == -ERR_CORRUPT) parcel->is_corrupt = true;
+    parcel->has_changed = true;
+    give_back(parcel);
+}
+
 /* The attempts of a round have all ended, and nothing is being written. */
 static void end_round(struct parcel *parcel)
 {
@@ -91,6 +116,10 @@ static void end_round(struct parcel *parcel)
         parcel->is_partial = false;
         parcel->op.done = on_next_round;
         loop_defer(parcel->delivery->loop, &parcel->op, 0);
+    } else if (!parcel->is_corrupt && !parcel->delivery->is_stopping &&
+               bounce_is_due(parcel->message, parcel->due_ms)) {
+        parcel->op.done = on_reported;
+        bounce_send(parcel->delivery->bounces, parcel->message, &parcel->op);
     } else {
         give_back(parcel);
     }
@@ -123,7 +152,8 @@ static void step(struct parcel *parcel)
     }
 }
 
-static struct attempt *make_attempt(struct parcel *parcel, const struct route *route)
+static struct attempt *make_attempt(struct parcel *parcel, const struct route *route,
+                                    struct destination *destination)
 {
     struct attempt *attempt = NULL;
     if (!parcel->is_first_used) {
@@ -133,24 +163,26 @@ static struct attempt *make_attempt(struct parcel *parcel, const struct route *r
         attempt = slab_get(&parcel->delivery->attempts);
     }
     if (attempt == NULL) return NULL;
-    attempt_init(attempt, parcel, route);
+    attempt_init(attempt, parcel, route, destination);
     list_push_back(&parcel->attempts, &attempt->node);
     parcel->running++;
     return attempt;
 }
 
-static struct attempt *find_attempt(struct parcel *parcel, const struct route *route)
+static struct attempt *find_attempt(struct parcel *parcel, const struct route *route,
+                                    struct destination *destination)
 {
-    const void *target = attempt_target(route);
+    const void *target = attempt_target(route, destination);
     struct attempt *attempt;
     LIST_FOR_EACH(attempt, &parcel->attempts, struct attempt, node)
     {
         if (attempt->target == target && attempt->count < ATTEMPT_RECIPIENTS_MAX) return attempt;
     }
-    return make_attempt(parcel, route);
+    return make_attempt(parcel, route, destination);
 }
 
-/* True when the recipient goes by SMTP or into a maildir; false when its result is known now. */
+/* True when the recipient goes to a next hop or into a maildir; false when its result is known now.
+ */
 static bool needs_attempt(struct parcel *parcel, uint32_t recipient, const struct route *route)
 {
     const struct envelope *envelope = &parcel->message->envelope;
@@ -171,6 +203,8 @@ static bool needs_attempt(struct parcel *parcel, uint32_t recipient, const struc
     case ACTION_MAILDIR:
         return true;
     case ACTION_SMTP:
+    case ACTION_LMTP:
+    case ACTION_MX:
         break;
     }
     bool is_utf8 = envelope->is_utf8;
@@ -180,23 +214,46 @@ static bool needs_attempt(struct parcel *parcel, uint32_t recipient, const struc
                                SLICE("5.1.3 an address holds bytes that cannot be sent"));
         return false;
     }
-    /* Next hops are spoken to in the clear: none can take this duty over (RFC 8689 section 5). */
-    if (envelope->requires_tls) {
+    return true;
+}
+
+/* Where the mail of this recipient's domain goes. False when there is no place for it now, or when
+ * the recipient has its result already. */
+static bool find_domain(struct parcel *parcel, uint32_t recipient, const struct route *route,
+                        struct destination **destination_out)
+{
+    struct slice address = parcel->message->envelope.recipients[recipient].address;
+    const char *at = memrchr(address.data, '@', address.len);
+    struct slice domain = at != NULL ? slice_from(address, (size_t)(at + 1 - address.data))
+                                     : slice_of_cstr(parcel->delivery->config->node.hostname);
+    char bytes[DOMAIN_BYTES_MAX + 1];
+    struct buf name = {bytes, 0, sizeof(bytes), false};
+    if (domain.len == 0 || domain.data[0] == '[' || !idna_to_ascii(domain, &name)) {
         attempt_result_at_once(parcel, recipient, route, OUTCOME_FAILED,
-                               SLICE("5.7.30 the sender demands TLS all the way (REQUIRETLS), and "
-                                     "the next hop is reached without it"));
+                               SLICE("5.1.2 mail is not sent to such a domain"));
         return false;
     }
-    return true;
+    *destination_out = destination_of_domain(parcel->delivery, route, buf_slice(&name));
+    if (*destination_out == NULL) {
+        attempt_result_at_once(parcel, recipient, route, OUTCOME_DEFERRED,
+                               SLICE("4.3.2 too many destinations are in use"));
+    }
+    return *destination_out != NULL;
 }
 
 static void place_recipient(struct parcel *parcel, uint32_t recipient)
 {
     const struct envelope *envelope = &parcel->message->envelope;
-    const struct route *route = delivery_find_route(
-        parcel->delivery, envelope->recipients[recipient].address, envelope->user.len > 0);
+    bool is_trusted = envelope->user.len > 0 || envelope->is_own;
+    const struct route *route =
+        delivery_find_route(parcel->delivery, envelope->recipients[recipient].address, is_trusted);
     if (!needs_attempt(parcel, recipient, route)) return;
-    struct attempt *attempt = find_attempt(parcel, route);
+    struct destination *destination = route->destination;
+    if (route->config->action == ACTION_MX &&
+        !find_domain(parcel, recipient, route, &destination)) {
+        return;
+    }
+    struct attempt *attempt = find_attempt(parcel, route, destination);
     if (attempt != NULL) {
         attempt_add(attempt, recipient);
     } else {
@@ -247,7 +304,7 @@ void parcel_begin(struct delivery *delivery, struct message *message)
     parcel->message = message;
     list_init(&parcel->attempts);
     arena_init(&parcel->texts, TEXT_CHUNK_BYTES, PARCEL_TEXT_BYTES_MAX);
-    parcel->last_text = (struct slice){NULL, 0};
+    parcel->last_text = parcel->last_host = (struct slice){NULL, 0};
     parcel->settled_due_ms = UINT64_MAX;
     /* The same in every round: what is deferred in one is not for the next. */
     parcel->due_ms = loop_wall_ms(delivery->loop) + PARCEL_DUE_SLACK_MS;

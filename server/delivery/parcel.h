@@ -2,7 +2,8 @@
  *
  * A parcel goes in rounds: the recipients that are due are grouped into attempts; when the last
  * attempt has ended and some due recipients found no place (there are bounds), another round
- * follows; else the message is settled. What ends while other attempts go on is written at once. */
+ * follows; else the sender is told what it is to be told, and the message is settled. What ends
+ * while other attempts go on is written at once. */
 #pragma once
 
 #include "ring/base/memory.h"
@@ -20,7 +21,7 @@ struct parcel {
     struct attempt first; /* nearly every message needs just one */
     struct ring_op op;    /* the queue's, or of the next round */
     struct arena texts;   /* replies; until the queue has copied them */
-    struct slice last_text;
+    struct slice last_text, last_host;
     uint64_t settled_due_ms; /* when the settled message is due again; UINT64_MAX: never */
     uint64_t due_ms;         /* what is due until then is tried */
     uint32_t running;        /* attempts, and one more while a round is being made */
@@ -41,3 +42,5 @@ void parcel_attempt_ended(struct parcel *parcel, struct attempt *attempt);
 void parcel_body_is_corrupt(struct parcel *parcel);
 /* A copy of `text` that lives as long as the parcel; a fixed text when too much is kept already. */
 struct slice parcel_keep_text(struct parcel *parcel, struct slice text);
+/* The same for the name of a host. */
+struct slice parcel_keep_host(struct parcel *parcel, struct slice host);

@@ -5,6 +5,7 @@
  * longer wants the slot must not keep it from the others. */
 #include "server/delivery/slots.h"
 
+#include "ring/base/clock.h"
 #include "ring/base/memory.h"
 
 #include <pthread.h>
@@ -17,6 +18,7 @@ struct slot {
     struct list users;
     uint32_t used;
     uint64_t ticket_next;
+    uint64_t token_at_ns;   /* when the next permission comes, if it were taken in time */
     uint32_t waiting_count; /* atomic */
 };
 
@@ -210,4 +212,21 @@ uint32_t slots_share(const struct slots_user *user, uint32_t limit)
     }
     pthread_mutex_unlock(&user->slots->lock);
     return limit / MAX(users, 1u);
+}
+
+uint64_t slots_take_token(struct slots_user *user, uint32_t per_s, uint64_t now_ns)
+{
+    ASSERT(per_s > 0);
+    struct slot *slot = user->slot;
+    uint64_t step_ns = NS_PER_S / per_s, wait_ns = 0;
+    pthread_mutex_lock(&user->slots->lock);
+    uint64_t oldest_ns = now_ns > NS_PER_S ? now_ns - NS_PER_S : 0;
+    uint64_t at_ns = MAX(slot->token_at_ns, oldest_ns + step_ns);
+    if (at_ns <= now_ns) {
+        slot->token_at_ns = at_ns + step_ns;
+    } else {
+        wait_ns = at_ns - now_ns;
+    }
+    pthread_mutex_unlock(&user->slots->lock);
+    return wait_ns;
 }

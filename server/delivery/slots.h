@@ -44,3 +44,7 @@ bool slots_are_wanted(const struct slots_user *user);
 /* How many slots this user may keep while others wait: an even part; 0 when there are fewer slots
  * than cores that use them, so that they take turns. */
 uint32_t slots_share(const struct slots_user *user, uint32_t limit);
+/* Takes one of `per_s` permissions to send a message, which come evenly, a second's worth at most
+ * in store, for all cores together. 0: taken; else the nanoseconds until there is one. `now_ns`: a
+ * monotonic clock that all cores share. Locks: for destinations that have such a limit. */
+uint64_t slots_take_token(struct slots_user *user, uint32_t per_s, uint64_t now_ns);

@@ -77,6 +77,7 @@ struct ingress_security {
 struct ingress_options {
     struct loop *loop;
     struct queue *queue;
+    struct resolver *resolver;   /* the core's: sender domains and clients' names */
     const struct config *config; /* replaced by ingress_reconfigure() */
     const struct routing *routing;
     const struct ingress_security *security; /* one a listener; replaced in the same way */

@@ -64,13 +64,6 @@ class CheckTest(unittest.TestCase):
         self.assertEqual(done.returncode, 78)
         self.assertIn("/nowhere/x.yaml", done.stdout + done.stderr)
 
-    def test_keys_that_are_not_built_are_said_so(self):
-        config = settings()
-        config["resolver"] = {"servers": ["127.0.0.1:53"]}
-        done = self.check(yaml_text(config) + "\n")
-        self.assertEqual(done.returncode, 78)
-        self.assertRegex(done.stderr, r"postern\.yaml:\d+:1: 'resolver' is not built yet")
-
     def test_files_that_are_not_there(self):
         config = settings(listener={
             "tls": {"mode": "starttls", "certificates": [{"certificate": "no.pem", "key": "no.key"}]},

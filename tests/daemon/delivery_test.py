@@ -144,13 +144,13 @@ class MisbehaviourTest(unittest.TestCase):
         return {recipient["address"]: recipient
                 for message in self.gateway.queue() for recipient in message["recipients"]}
 
-    def wait_for_failure(self, address):
-        def failed():
-            state = self.recipient_states().get(address)
-            return state is not None and state["state"] == "failed"
+    def wait_for_failure(self, address, event="failed"):
+        """The log line of the failure: the queue keeps nothing of what the sender was told of."""
+        def lines():
+            return [line for line in self.gateway.log(event) if line["recipient"] == address]
 
-        wait_until(failed, f"{address} to fail")
-        return self.recipient_states()[address]
+        wait_until(lines, f"{address} to fail")
+        return lines()[0]
 
     def test_next_hop_down_then_tempfails_then_drops_then_well(self):
         self.start(is_up=False)
@@ -189,16 +189,9 @@ class MisbehaviourTest(unittest.TestCase):
         wait_until(lambda: self.sink.accepted("later@sink.test"), "the second recipient")
         state = self.wait_for_failure("never@sink.test")
         self.assertIn("550 5.1.1", state["reply"])
-        self.assertEqual(state["attempts"], 1)
+        self.assertEqual(state["attempt"], 1)
         self.assertEqual(len(self.sink.accepted("now@sink.test")), 1)
         self.assertEqual(len(self.sink.accepted("later@sink.test")), 1)
-        states = self.recipient_states()
-        self.assertEqual(states["now@sink.test"]["state"], "delivered")
-        self.assertEqual(self.gateway.queue()[0]["state"], "failed")
-        self.assertEqual(self.gateway.metric("postern_queue_messages", state="failed"), 1)
-        # It stays so over a restart.
-        self.gateway.restart()
-        self.assertEqual(self.recipient_states()["never@sink.test"]["state"], "failed")
         self.gateway.stop()
 
     def refused(self, replies, text):
@@ -207,7 +200,9 @@ class MisbehaviourTest(unittest.TestCase):
         state = self.wait_for_failure("r@sink.test")
         self.assertIn(text, state["reply"])
         time.sleep(0.5)
-        self.assertEqual(self.recipient_states()["r@sink.test"]["attempts"], 1)
+        self.assertEqual(state["attempt"], 1)
+        self.assertNotIn("r@sink.test", self.recipient_states())
+        self.assertEqual(len(self.gateway.log("notified")), 1)
         self.assertEqual(self.sink.accepted(), [])
         self.gateway.stop()
 
@@ -341,8 +336,8 @@ class MisbehaviourTest(unittest.TestCase):
     def test_an_expired_message_fails(self):
         self.start({"MAIL": "451 4.3.0 never"}, delivery={"retry": {"expire": "2s"}})
         self.send()
-        state = self.wait_for_failure("r@sink.test")
-        self.assertGreater(state["attempts"], 1)
+        state = self.wait_for_failure("r@sink.test", "expired")
+        self.assertGreater(state["attempt"], 1)
         self.gateway.stop()
 
     def test_a_failing_destination_does_not_hold_others(self):

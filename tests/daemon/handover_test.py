@@ -69,19 +69,15 @@ class HandoverTest(DaemonTest):
         self.assertEqual(len(sink.accepted(address)), 1)
         return sink.accepted(address)[0]
 
-    def state(self, address):
-        for message in self.gateway.queue():
-            for recipient in message["recipients"]:
-                if recipient["address"] == address:
-                    return recipient
-        return None
-
     def assert_refused(self, address, status):
         """Failed at the first attempt, and the hop never saw the recipient."""
-        wait_until(lambda: (self.state(address) or {}).get("state") == "failed", f"{address} to fail")
-        state = self.state(address)
+        def lines():
+            return [line for line in self.gateway.log("failed") if line["recipient"] == address]
+
+        wait_until(lines, f"{address} to fail")
+        state = lines()[0]
         self.assertTrue(state["reply"].startswith(status + " "), state)
-        self.assertEqual(state["attempts"], 1)
+        self.assertEqual(state["attempt"], 1)
         sink = self.sinks[address.rpartition("@")[2]]
         self.assertFalse([line for line in sink.lines if address.encode() in line])
 

@@ -29,10 +29,23 @@ TEST(each_mistake_has_its_line)
         {"duplicate", GOOD "log: {}\nlog: { level: nonsense }\n",
          "t.yaml:8:1: 'log' is given twice: the first is in line 7\n"},
         {"a list as key", GOOD "[a]: b\n", "t.yaml:7:1: a key must be a single word\n"},
-        {"resolver", GOOD "resolver: { servers: [127.0.0.1:53] }\n",
-         "t.yaml:7:1: 'resolver' is not built yet in this version\n"},
-        {"warn_after", GOOD "delivery: { retry: { warn_after: 4h } }\n",
-         "t.yaml:7:22: 'warn_after' is not built yet in this version\n"},
+        {"resolver", GOOD "resolver: { servers: [\"127.0.0.1:53\", 192.0.2.1, \"[::1]:5353\"] }\n",
+         ""},
+        {"name servers", GOOD "resolver: { servers: [ns.test, \"127.0.0.1:0\"] }\n",
+         "t.yaml:7:23: 'servers' must be IP addresses of name servers, with a port or without, "
+         "such "
+         "as 127.0.0.1:53, not 'ns.test'\n"
+         "t.yaml:7:32: 'servers' must be IP addresses of name servers, with a port or without, "
+         "such "
+         "as 127.0.0.1:53, not '127.0.0.1:0'\n"},
+        {"tries", GOOD "resolver: { tries: 0, timeout: 1ms, trust_ad: yes }\n",
+         "t.yaml:7:20: 'tries' must be 1 to 10, not '0'\n"
+         "t.yaml:7:32: 'timeout' must be 100ms to 1m, not '1ms'\n"
+         "t.yaml:7:47: 'trust_ad' must be true or false, not 'yes'\n"},
+        {"warn_after", GOOD "delivery: { retry: { warn_after: 4h } }\n", ""},
+        {"warn_after, too late", GOOD "delivery: { retry: { warn_after: 4h, expire: 4h } }\n",
+         "t.yaml:7:34: 'warn_after' must be shorter than 'expire' (0s: no warning)\n"},
+        {"bounces", GOOD "delivery: { bounces: { per_minute: 0, message_size: 1MiB } }\n", ""},
 
         /* types */
         {"list for a value", GOOD "node: { cores: [1] }\n",
@@ -180,36 +193,65 @@ TEST(each_mistake_in_a_route_has_its_line)
          "t.yaml:5:31: 'authenticated: true' can match nobody: no listener has 'auth'\n"},
         {"no action", "{ match: { domain: [a.test] } }", "t.yaml:5:5: 'action' is missing\n"},
         {"empty action", "{ match: { domain: [a.test] }, action: {} }",
-         "t.yaml:5:44: 'action' needs one of smtp, maildir, discard, reject\n"},
+         "t.yaml:5:44: 'action' needs one of mx, smtp, lmtp, maildir, discard, reject\n"},
         {"two actions",
          "{ match: { domain: [a.test] }, action: { discard: {}, reject: \"550 5.1.1 No\" } }",
          "t.yaml:5:59: a route has one action: 'reject' beside 'discard' is one too many\n"},
         {"authenticated and mx", "{ match: { authenticated: true }, action: { mx: { tls: may } } }",
-         "t.yaml:5:49: 'mx' is not built yet in this version\n"},
+         "t.yaml:5:31: 'authenticated: true' can match nobody: no listener has 'auth'\n"},
         {"lmtp", "{ match: { domain: [a.test] }, action: { lmtp: {} } }",
-         "t.yaml:5:46: 'lmtp' is not built yet in this version\n"},
+         "t.yaml:5:52: 'hosts' is missing\n"},
+        {"lmtp hosts",
+         "{ match: { domain: [a.test] }, action: { lmtp: { hosts: [\"unix:/l\", 192.0.2.1, "
+         "\"box.test:2424\"] } } }",
+         ""},
+        {"TLS over a socket",
+         "{ match: { domain: [a.test] }, action: { lmtp: { hosts: [\"unix:/l\"], tls: verify } } }",
+         "t.yaml:5:62: TLS is not spoken over a Unix socket: set 'tls: none' or 'may'\n"},
+        {"a socket for smtp",
+         "{ match: { domain: [a.test] }, action: { smtp: { hosts: [\"unix:/l\"] } } }",
+         "t.yaml:5:62: 'unix:' is for 'lmtp' only\n"},
+        {"mx",
+         "{ match: { domain: [a.test] }, action: { mx: { tls: require, port: 2525, "
+         "allow_addresses: [127.0.0.0/8], source: [192.0.2.1, \"2001:db8::1\"] } } }",
+         ""},
+        {"sources",
+         "{ match: { domain: [a.test] }, action: { mx: { source: [192.0.2.1, 192.0.2.2] } } }",
+         "t.yaml:5:72: 'source' may have one IPv4 and one IPv6 address: '192.0.2.2' is one too "
+         "many\n"},
+        {"a source with a port",
+         "{ match: { domain: [a.test] }, action: { mx: { source: [\"192.0.2.1:25\"] } } }",
+         "t.yaml:5:61: 'source' must be IP addresses without a port, not '192.0.2.1:25'\n"},
+        {"implicit TLS, and none",
+         "{ match: { domain: [a.test] }, action: { smtp: { hosts: [192.0.2.1], tls: none, "
+         "implicit_tls: true } } }",
+         "t.yaml:5:99: 'implicit_tls' has no use with 'tls: none'\n"},
+        {"a password in the clear",
+         "{ match: { domain: [a.test] }, action: { smtp: { hosts: [192.0.2.1], tls: none, "
+         "username: u, password: p } } }",
+         "t.yaml:5:79: 'username' needs TLS: set 'tls: require' or 'verify', or "
+         "'allow_plaintext_auth: true' if passwords may be read on the way\n"},
+        {"no password",
+         "{ match: { domain: [a.test] }, action: { smtp: { hosts: [192.0.2.1], username: u } } }",
+         "t.yaml:5:84: 'username' needs 'password_file' or 'password'\n"},
+        {"no user",
+         "{ match: { domain: [a.test] }, action: { smtp: { hosts: [192.0.2.1], password: p } } }",
+         "t.yaml:5:84: a password has no use without 'username'\n"},
         {"smtp without hosts", "{ match: { domain: [a.test] }, action: { smtp: {} } }",
          "t.yaml:5:52: 'hosts' is missing\n"},
         {"host names",
          "{ match: { domain: [a.test] }, action: { smtp: { hosts: [mail.a.test, "
          "\"mail.a.test:25\", \"2001:db8::1\", \"192.0.2.1:0\", \"192.0.2.256\"] } } }",
-         "t.yaml:5:62: 'mail.a.test' is a host name: host names arrive with the resolver: give an "
-         "IP address\n"
-         "t.yaml:5:75: 'mail.a.test:25' is a host name: host names arrive with the resolver: give "
-         "an IP address\n"
-         "t.yaml:5:93: 'hosts' must be an IP address and a port, such as 192.0.2.1:25 or "
-         "[2001:db8::1]:25, not '2001:db8::1'\n"
-         "t.yaml:5:108: 'hosts' must be an IP address and a port, such as 192.0.2.1:25 or "
-         "[2001:db8::1]:25, not '192.0.2.1:0'\n"
-         "t.yaml:5:123: 'hosts' must be an IP address and a port, such as 192.0.2.1:25 or "
-         "[2001:db8::1]:25, not '192.0.2.256'\n"},
+         "t.yaml:5:93: 'hosts' must be a host name or an IP address, with a port or without, such "
+         "as mail.example.com, 192.0.2.1:25 or [2001:db8::1]:25, not '2001:db8::1'\n"
+         "t.yaml:5:108: 'hosts' must be a host name or an IP address, with a port or without, such "
+         "as mail.example.com, 192.0.2.1:25 or [2001:db8::1]:25, not '192.0.2.1:0'\n"
+         "t.yaml:5:123: 'hosts' must be a host name or an IP address, with a port or without, such "
+         "as mail.example.com, 192.0.2.1:25 or [2001:db8::1]:25, not '192.0.2.256'\n"},
         {"smtp tls and login",
          "{ match: { domain: [a.test] }, action: { smtp: { hosts: [192.0.2.1], tls: may, username: "
          "u, password: p, password_file: f } } }",
-         "t.yaml:5:79: 'tls: may' is not built yet in this version\n"
-         "t.yaml:5:84: 'username' is not built yet in this version\n"
-         "t.yaml:5:97: 'password' is not built yet in this version\n"
-         "t.yaml:5:110: 'password_file' is not built yet in this version\n"},
+         "t.yaml:5:125: 'password_file': cannot use 'f': No such file or directory\n"},
         {"tls none",
          "{ match: { domain: [a.test] }, action: { smtp: { hosts: [192.0.2.1], tls: "
          "none } } }",
@@ -311,24 +353,25 @@ TEST(reject_texts_are_whole_replies)
 
 TEST(six_mistakes_are_six_problems)
 {
-    check_problems("six",
-                   "nod: {}\n"
-                   "node: { cores: many, memory: 64 }\n"
-                   "listeners:\n"
-                   "  - name: mx\n"
-                   "    limits: { recipients: 0 }\n"
-                   "routes:\n"
-                   "  - match: { domain: [bench.test] }\n"
-                   "    action: { smtp: { hosts: [mail.test] } }\n",
-                   NULL,
-                   "t.yaml:1:1: unknown key 'nod' (did you mean 'node'?)\n"
-                   "t.yaml:2:16: 'cores' must be a whole number, not 'many'\n"
-                   "t.yaml:2:30: 'memory' needs a unit after '64': one of B, KiB, MiB, GiB, TiB, "
-                   "KB, MB, GB, TB\n"
-                   "t.yaml:4:5: 'address' is missing\n"
-                   "t.yaml:5:27: 'recipients' must be 1 to 10000, not '0'\n"
-                   "t.yaml:8:31: 'mail.test' is a host name: host names arrive with the resolver: "
-                   "give an IP address\n");
+    check_problems(
+        "six",
+        "nod: {}\n"
+        "node: { cores: many, memory: 64 }\n"
+        "listeners:\n"
+        "  - name: mx\n"
+        "    limits: { recipients: 0 }\n"
+        "routes:\n"
+        "  - match: { domain: [bench.test] }\n"
+        "    action: { smtp: { hosts: [\"mail.test:x\"] } }\n",
+        NULL,
+        "t.yaml:1:1: unknown key 'nod' (did you mean 'node'?)\n"
+        "t.yaml:2:16: 'cores' must be a whole number, not 'many'\n"
+        "t.yaml:2:30: 'memory' needs a unit after '64': one of B, KiB, MiB, GiB, TiB, "
+        "KB, MB, GB, TB\n"
+        "t.yaml:4:5: 'address' is missing\n"
+        "t.yaml:5:27: 'recipients' must be 1 to 10000, not '0'\n"
+        "t.yaml:8:31: 'hosts' must be a host name or an IP address, with a port or without, such "
+        "as mail.example.com, 192.0.2.1:25 or [2001:db8::1]:25, not 'mail.test:x'\n");
 }
 
 TEST(more_cores_than_cpus_is_a_contradiction)
@@ -482,9 +525,9 @@ TEST(values_of_the_file_are_kept)
     CHECK_SLICE("lower case", slice_of_cstr(relay->recipients.entries[0]), "who@else.test");
     CHECK_EQ("action", relay->action, ACTION_SMTP);
     CHECK_EQ("hosts", relay->host_count, 3);
-    CHECK_EQ("default port", endpoint_port(&relay->hosts[0]), 25);
-    CHECK_EQ("default port", endpoint_port(&relay->hosts[1]), 25);
-    CHECK_EQ("port", endpoint_port(&relay->hosts[2]), 2599);
+    CHECK_EQ("default port", endpoint_port(&relay->hosts[0].endpoint), 25);
+    CHECK_EQ("default port", endpoint_port(&relay->hosts[1].endpoint), 25);
+    CHECK_EQ("port", endpoint_port(&relay->hosts[2].endpoint), 2599);
     CHECK_SLICE("name", slice_of_cstr(c->routes[1].name), "route-2");
     CHECK_EQ("action", c->routes[1].action, ACTION_MAILDIR);
     CHECK_SLICE("maildir", slice_of_cstr(c->routes[1].maildir_path), "/mail/{domain}/{local}");

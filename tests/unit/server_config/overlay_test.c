@@ -37,7 +37,7 @@ TEST(variables_are_laid_over_the_file)
     CHECK_EQ("by number", endpoint_port(&c->listeners[1].addresses[1]), 2600);
     CHECK_EQ("over the file", c->log.level, LOG_DEBUG);
     CHECK_EQ("a new section", c->drain_delay_ms, 5000);
-    CHECK_EQ("a route by its made-up name", endpoint_port(&c->routes[0].hosts[0]), 26);
+    CHECK_EQ("a route by its made-up name", endpoint_port(&c->routes[0].hosts[0].endpoint), 26);
     CHECK_EQ("list", c->routes[1].domains.count, 2);
     CHECK_SLICE("lower case", slice_of_cstr(c->routes[1].domains.entries[1]), "b.test");
     CHECK_EQ("admin", c->admin.unix_path_count, 1);
@@ -58,9 +58,11 @@ TEST(bad_variables_are_named)
         {"unknown in a section",
          {"POSTERN__NODE__CPUS=1"},
          "environment: POSTERN__NODE__CPUS: unknown key 'CPUS'\n"},
-        {"not built",
-         {"POSTERN__RESOLVER__SERVERS=127.0.0.1"},
-         "environment: POSTERN__RESOLVER__SERVERS: 'resolver' is not built yet in this version\n"},
+        {"a password for nobody",
+         {"POSTERN__ROUTES__1__ACTION__SMTP__PASSWORD=p"},
+         "environment: POSTERN__ROUTES__1__ACTION__SMTP__PASSWORD: 'hosts' is missing\n"
+         "environment: POSTERN__ROUTES__1__ACTION__SMTP__PASSWORD: a route has one action: 'smtp' "
+         "beside 'discard' is one too many\n"},
         {"a section",
          {"POSTERN__NODE=1"},
          "environment: POSTERN__NODE: 'node' is not a value: name a key in it\n"},

@@ -1,6 +1,7 @@
 /* slots_test.c - the limit over several users, who is woken, and what each may keep. */
 #include "server/delivery/slots.h"
 
+#include "ring/base/clock.h"
 #include "tests/support/test.h"
 
 #include <pthread.h>
@@ -202,6 +203,26 @@ static void *competitor_main(void *argument)
         if (loop_turn(loop, true) != 0) exit(1);
     loop_destroy(loop);
     return NULL;
+}
+
+TEST(permissions_come_evenly_over_all_users)
+{
+    struct fixture f = begin();
+    uint64_t now_ns = 1000 * NS_PER_S;
+    /* At first a second's worth is in store. */
+    for (unsigned i = 0; i < 10; i++)
+        CHECK_EQ("in store", slots_take_token(&users[i % 3], 10, now_ns), 0);
+    CHECK_EQ("none left", slots_take_token(&users[1], 10, now_ns), NS_PER_S / 10);
+    now_ns += NS_PER_S / 10;
+    CHECK_EQ("the next", slots_take_token(&users[2], 10, now_ns), 0);
+    CHECK_EQ("only one", slots_take_token(&users[0], 10, now_ns), NS_PER_S / 10);
+    /* What was not used for long is not saved up. */
+    now_ns += 60 * NS_PER_S;
+    unsigned taken = 0;
+    while (slots_take_token(&users[0], 10, now_ns) == 0)
+        taken++;
+    CHECK_EQ("after a pause", taken, 10);
+    end(&f);
 }
 
 /* Never both at once, and each gets all its turns: a lost wake-up would leave one asleep. */

@@ -24,13 +24,16 @@ struct world {
     struct queue *queue;
     struct config config;
     struct config_route routes[WORLD_ROUTES_MAX];
-    struct endpoint hosts[WORLD_ROUTES_MAX][WORLD_HOSTS_MAX];
+    struct config_host hosts[WORLD_ROUTES_MAX][WORLD_HOSTS_MAX];
     char *domains[WORLD_ROUTES_MAX];
     struct routing *routing;
+    struct resolver *resolver;
     struct delivery_slots *slots;
     struct delivery *delivery;
     struct timer tick;
     bool is_fatal;
+    FILE *log; /* what the code under test logs, which is gone from the queue */
+    int stderr_copy;
 };
 
 static inline void world_tick(struct timer *timer)
@@ -71,6 +74,63 @@ static inline void world_open_queue(struct world *w)
     if (queue_open(&options, &w->queue, why, sizeof(why)) != 0) world_fail("queue_open", why);
 }
 
+/* The lines of the log go to standard error as long as no thread of its own writes them. */
+static inline void world_catch_log(struct world *w)
+{
+    char path[sizeof(w->dir) + 8];
+    snprintf(path, sizeof(path), "%s/log", w->dir);
+    w->log = fopen(path, "w+e");
+    if (w->log == NULL) world_fail("fopen", path);
+    fflush(stderr);
+    w->stderr_copy = dup(2);
+    dup2(fileno(w->log), 2);
+}
+
+static inline void world_release_log(struct world *w)
+{
+    dup2(w->stderr_copy, 2);
+    close(w->stderr_copy);
+    fclose(w->log);
+}
+
+/* What the last line of this event has for `key`, without quotes; "" when there is none. */
+static inline const char *world_logged(struct world *w, const char *event, const char *key)
+{
+    static char line[8192], found[1024];
+    char event_word[64], key_word[64];
+    snprintf(event_word, sizeof(event_word), " %s ", event);
+    snprintf(key_word, sizeof(key_word), " %s=", key);
+    found[0] = '\0';
+    rewind(w->log);
+    while (fgets(line, sizeof(line), w->log) != NULL) {
+        const char *at = strstr(line, event_word) != NULL ? strstr(line, key_word) : NULL;
+        if (at == NULL) continue;
+        at += strlen(key_word);
+        bool is_quoted = *at == '"';
+        size_t len = strcspn(at + is_quoted, is_quoted ? "\"" : " \n");
+        snprintf(found, sizeof(found), "%.*s", (int)len, at + is_quoted);
+    }
+    return found;
+}
+
+/* Nobody answers there: tests that look names up have a server of their own. */
+static inline void world_open_resolver(struct world *w)
+{
+    static struct endpoint server;
+    char why[512] = "";
+    CHECK(endpoint_parse(SLICE("127.0.0.1:9"), &server));
+    const struct resolver_options options = {
+        .loop = w->loop,
+        .servers = &server,
+        .server_count = 1,
+        .timeout_ms = 200,
+        .tries = 1,
+        .hostname = "gw.test",
+    };
+    if (resolver_create(&options, &w->resolver, why, sizeof(why)) != 0)
+        world_fail("resolver_create", why);
+}
+
 /* Everything but routes and delivery. */
 static inline struct world *world_create(void)
 {
@@ -85,6 +145,7 @@ static inline struct world *world_create(void)
     struct blocks_options blocks_options = {
         .small_count = 1024, .large_count = 64, .large_reserve_count = 16};
     if (blocks_create(&blocks_options, &w->blocks) != 0) world_fail("blocks_create", "");
+    world_catch_log(w);
     world_open_queue(w);
     timer_init(&w->tick, world_tick);
     timer_arm(w->loop, &w->tick, 5);
@@ -106,6 +167,7 @@ static inline struct world *world_create(void)
     w->config.delivery.timeouts.data_block_ms = 5000;
     w->config.delivery.timeouts.data_end_ms = 5000;
     w->slots = delivery_slots_create();
+    world_open_resolver(w);
     return w;
 }
 
@@ -125,7 +187,7 @@ static inline struct config_route *world_route(struct world *w, const char *doma
 
 static inline void world_host(struct config_route *route, const struct fake *f)
 {
-    route->hosts[route->host_count++] = f->at;
+    route->hosts[route->host_count++] = (struct config_host){.endpoint = f->at};
 }
 
 /* A route to one fake server, for smtp.test. */
@@ -142,7 +204,8 @@ static inline void world_start(struct world *w)
                                                              .queue = w->queue,
                                                              .config = &w->config,
                                                              .routing = w->routing,
-                                                             .slots = w->slots});
+                                                             .slots = w->slots,
+                                                             .resolver = w->resolver});
     delivery_start(w->delivery);
 }
 
@@ -217,6 +280,8 @@ static inline struct message *world_put_special(struct world *w, struct slice bo
     const char *from = recipients;
     while (*from != '\0') {
         size_t len = strcspn(from, " ");
+        /* Notifications would be more messages than the test is about. */
+        list[envelope.recipient_count].notify = DSN_NOTIFY_NEVER;
         list[envelope.recipient_count++].address = slice_of(from, len);
         from += len + (from[len] == ' ' ? 1 : 0);
     }
@@ -239,7 +304,7 @@ static inline void world_send_special(struct world *w, struct slice body, const 
     if (message != NULL) {
         delivery_take(w->delivery, message);
     } else {
-        delivery_lease_soon(w->delivery);
+        delivery_lease_soon(w->delivery, 0);
     }
 }
 
@@ -321,16 +386,19 @@ static inline void world_destroy(struct world *w)
     CHECK_EQ("blocks", blocks_used(w->blocks, BLOCK_SMALL) + blocks_used(w->blocks, BLOCK_LARGE),
              0);
     timer_disarm(&w->tick);
+    resolver_stop(w->resolver);
     uint64_t until_ns = clock_monotonic_ns() + 2000 * NS_PER_MS;
     while (loop_inflight(w->loop) > 0 && clock_monotonic_ns() < until_ns)
         if (loop_turn(w->loop, false) != 0) world_fail("loop_turn", "");
     CHECK_EQ("in flight", loop_inflight(w->loop), 0);
+    resolver_destroy(w->resolver);
     blocks_destroy(w->blocks);
     loop_destroy(w->loop);
     for (size_t i = 0; i < w->config.route_count; i++) {
         free(w->routes[i].name);
         free(w->domains[i]);
     }
+    world_release_log(w);
     nftw(w->dir, world_remove, 16, FTW_DEPTH | FTW_PHYS);
     free(w);
 }

@@ -149,11 +149,17 @@ TEST(queue_settles_by_what_became_of_the_recipients)
     const struct {
         const char *name;
         enum recipient_state states[2];
-        bool is_queued, is_failed;
+        enum recipient_report report; /* of the second */
+        bool is_queued;
     } cases[] = {
-        {"both delivered", {D, D}, false, false}, {"one left", {D, Q}, true, false},
-        {"both left", {Q, Q}, true, false},       {"one failed", {D, F}, false, true},
-        {"both failed", {F, F}, false, true},     {"failed and left", {F, Q}, true, false},
+        {"both delivered", {D, D}, REPORT_NONE, false},
+        {"delivered, to be reported", {D, D}, REPORT_DELIVERED, true},
+        {"one left", {D, Q}, REPORT_NONE, true},
+        {"both left", {Q, Q}, REPORT_DELAYED, true},
+        {"one failed", {D, F}, REPORT_NONE, false},
+        {"failed, to be reported", {D, F}, REPORT_FAILED, true},
+        {"both failed", {F, F}, REPORT_NONE, false},
+        {"failed and left", {F, Q}, REPORT_NONE, true},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct fixture f;
@@ -162,6 +168,8 @@ TEST(queue_settles_by_what_became_of_the_recipients)
         for (unsigned r = 0; r < 2; r++) {
             struct recipient *recipient = &m->envelope.recipients[r];
             recipient->state = cases[i].states[r];
+            if (r == 1) recipient->report = cases[i].report;
+            recipient->is_warned = r == 0;
             recipient->attempts = 1;
             recipient->next_ms = 1000 + r;
             char reply[] = "450 4.2.0 try later";
@@ -170,7 +178,7 @@ TEST(queue_settles_by_what_became_of_the_recipients)
         }
         fixture_reopen(&f);
         CHECK_EQ(cases[i].name, counter_get(&f.queue->counters.queued), cases[i].is_queued);
-        CHECK_EQ(cases[i].name, counter_get(&f.queue->counters.failed), cases[i].is_failed);
+        CHECK_EQ(cases[i].name, counter_get(&f.queue->counters.held), 0);
         struct test_lease t;
         CHECK_EQ(cases[i].name, lease_some(&f, 10, &t), cases[i].is_queued);
         m = lease_pop(&t);
@@ -178,6 +186,9 @@ TEST(queue_settles_by_what_became_of_the_recipients)
             for (unsigned r = 0; r < 2; r++) {
                 CHECK_EQ(cases[i].name, m->envelope.recipients[r].state, cases[i].states[r]);
                 CHECK_EQ(cases[i].name, m->envelope.recipients[r].attempts, 1);
+                CHECK_EQ(cases[i].name, m->envelope.recipients[r].is_warned, r == 0);
+                CHECK_EQ(cases[i].name, m->envelope.recipients[r].report,
+                         r == 1 ? cases[i].report : REPORT_NONE);
                 CHECK_SLICE(cases[i].name, m->envelope.recipients[r].reply, "450 4.2.0 try later");
             }
             CHECK_EQ(cases[i].name, check_body(&f, m, i), 0);
@@ -388,19 +399,25 @@ TEST(queue_lists_pages_over_shards)
     f.shard_count = 2;
     fixture_open(&f);
     CHECK_EQ("shards", f.queue->shard_count, 2);
+    struct queue_edit held[5];
+    unsigned held_count = 0;
     for (unsigned i = 0; i < 23; i++) {
         struct message *m = put_and_take(&f, i, 10);
         if (i % 5 == 0) {
-            set_states(m, RECIPIENT_FAILED, 0);
+            held[held_count++] = (struct queue_edit){.kind = EDIT_HOLD, .id = m->id};
+            set_states(m, RECIPIENT_QUEUED, loop_wall_ms(f.loop) + 3600000);
             CHECK_EQ("settle", settle(&f, m), 0);
         } else {
             queue_return(f.queue, m);
         }
     }
+    CHECK_EQ("edit", queue_edit(f.queue, held, held_count), 0);
+    for (unsigned i = 0; i < held_count; i++)
+        CHECK_EQ("held", held[i].result, 0);
     for (uint32_t size = 1; size < 30; size += 7) {
         struct listed l = list_all(&f, size);
         CHECK_EQ("queued", l.count[ITEM_QUEUED], 18);
-        CHECK_EQ("failed", l.count[ITEM_FAILED], 5);
+        CHECK_EQ("held", l.count[ITEM_HELD], 5);
         CHECK(l.is_ordered);
     }
     /* A core that owns several shards leases from all of them. */

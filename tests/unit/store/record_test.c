@@ -160,10 +160,10 @@ TEST(record_with_bad_fields_is_refused_although_its_checksum_fits)
     } cases[] = {
         {"length", 0, 1},
         {"version, an older one", 4, 1},
-        {"version, a later one", 4, 3},
+        {"version, a later one", 4, 4},
         {"state", 5, 3},
         {"form", 6, 2},
-        {"flags", 7, 0x20},
+        {"flags", 7, 0x40},
         {"id", 8, 1},
         {"body longer than extents", 34, 9},
         {"trace", 43, 1},
@@ -178,6 +178,8 @@ TEST(record_with_bad_fields_is_refused_although_its_checksum_fits)
         {"ret", 84 + 64, 3},
         {"notify", 84 + 64 + 1 + 2 + 13 + 2 + 25, 0x10},
         {"recipient state", 84 + 64 + 1 + 2 + 13 + 2 + 25 + 1, 3},
+        {"recipient report", 84 + 64 + 1 + 2 + 13 + 2 + 25 + 1, 6 << 2},
+        {"recipient flags", 84 + 64 + 1 + 2 + 13 + 2 + 25 + 1, 0x40},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         uint8_t bytes[1000];
@@ -188,6 +190,28 @@ TEST(record_with_bad_fields_is_refused_although_its_checksum_fits)
         CHECK_EQ(cases[i].name, stored_decode(slice_of(bytes, len), head().id, &stored),
                  -ERR_CORRUPT);
     }
+}
+
+/* What failed under version 2 was never reported. */
+TEST(record_of_version_2_is_read)
+{
+    enum { AT_STATE = 84 + 64 + 1 + 2 + 13 + 2 + 25 + 1 };
+    uint8_t bytes[1000];
+    size_t len = make(bytes, sizeof(bytes));
+    bytes[4] = 2;
+    bytes[AT_STATE] = RECIPIENT_FAILED;
+    record_seal(bytes, len);
+    struct stored *stored;
+    CHECK_EQ("read", stored_decode(slice_of(bytes, len), head().id, &stored), 0);
+    if (stored == NULL) return;
+    const struct recipient *recipient = &stored->message.envelope.recipients[0];
+    CHECK_EQ("state", recipient->state, RECIPIENT_FAILED);
+    CHECK_EQ("report", recipient->report, REPORT_FAILED);
+    CHECK_EQ("warned", recipient->is_warned, false);
+    stored_free(stored);
+    bytes[AT_STATE] = RECIPIENT_QUEUED | REPORT_DELAYED << 2; /* it had none */
+    record_seal(bytes, len);
+    CHECK_EQ("report", stored_decode(slice_of(bytes, len), head().id, &stored), -ERR_CORRUPT);
 }
 
 TEST(record_keeps_what_is_set_in_place)
