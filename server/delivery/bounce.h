@@ -4,10 +4,13 @@
  *
  * A notification is a message of its own, from the null reverse-path to the sender, and is durable
  * before the message that it is about forgets anything: a crash between the two sends it twice. It
- * is made when the attempts of a round have ended, and tells of all recipients that have something
- * to be told by then. Nothing is made for a message that came from the null
- * reverse-path, that is a notification itself, or whose sender did not want one; then it is logged
- * and counted only. Belongs to one core. */
+ * is made when the attempts of a round have ended, and tells of all recipients of whom something is
+ * to be told by then. Nothing is made for a message that came from the null reverse-path, that is a
+ * notification itself, or whose sender did not want one; then it is logged and counted only.
+ *
+ * RET decides what of the original returns, delivery.bounces.message_size bounds it; a binary one
+ * and one with REQUIRETLS (RFC 8689 5) return as their header. Belongs to one core.
+ */
 #pragma once
 
 #include "ring/base/map.h"
