@@ -339,7 +339,7 @@ int index_oldest(struct index *index, struct index_oldest *oldest)
 {
     *oldest = (struct index_oldest){0};
     MDB_txn *txn;
-    MDB_cursor *cursor;
+    MDB_cursor *cursor = NULL;
     int rc = mdb_txn_begin(index->env, NULL, MDB_RDONLY, &txn);
     if (rc != 0) return index_err(index, rc);
     rc = mdb_cursor_open(txn, index->message, &cursor);
@@ -357,6 +357,7 @@ int index_oldest(struct index *index, struct index_oldest *oldest)
         if (*at == 0) *at = head.received_ms;
         if (oldest->queued_ms != 0 && oldest->held_ms != 0) break;
     }
+    if (cursor != NULL) mdb_cursor_close(cursor); /* a read-only transaction does not end it */
     mdb_txn_abort(txn);
     return rc == 0 || rc == MDB_NOTFOUND ? 0 : index_err(index, rc);
 }

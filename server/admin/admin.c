@@ -7,6 +7,7 @@
 #include "ring/base/memory.h"
 #include "server/admin/json_text.h"
 #include "server/admin/metrics.h"
+#include "server/admin/operate.h"
 #include "server/admin/queue_json.h"
 
 #include <jansson.h>
@@ -31,6 +32,7 @@ struct admin_address {
 
 struct admin {
     struct admin_source source;
+    struct suspended *suspended;
     struct admin_address *addresses;
     size_t count;
 };
@@ -112,6 +114,117 @@ static struct answer post_reload(struct admin *admin, struct MHD_Connection *con
     return answer;
 }
 
+/* --- operating --- */
+
+static const char *argument(struct MHD_Connection *connection, const char *name)
+{
+    return MHD_lookup_connection_value(connection, MHD_GET_ARGUMENT_KIND, name);
+}
+
+/* A page of another origin cannot set this header without asking first, so that a browser on this
+ * machine cannot be made to change the queue. */
+static bool is_meant(struct MHD_Connection *connection)
+{
+    return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "X-Postern-Admin") != NULL;
+}
+
+static struct answer not_meant(void)
+{
+    return answer_text(MHD_HTTP_FORBIDDEN, "send the header X-Postern-Admin: 1\n");
+}
+
+struct id_list {
+    uint64_t ids[OPERATE_IDS_MAX + 1];
+    size_t count;
+    bool is_bad;
+};
+
+static enum MHD_Result add_id(void *owner, enum MHD_ValueKind kind, const char *key,
+                              const char *value)
+{
+    struct id_list *list = owner;
+    (void)kind;
+    if (strcmp(key, "id") != 0) return MHD_YES;
+    bool is_id = value != NULL && list->count <= OPERATE_IDS_MAX &&
+                 message_id_parse(slice_of_cstr(value), &list->ids[list->count]);
+    list->count += is_id;
+    list->is_bad = list->is_bad || !is_id;
+    return MHD_YES;
+}
+
+static struct answer edit_queue(struct admin *admin, struct MHD_Connection *connection,
+                                enum queue_edit_kind kind)
+{
+    struct id_list list = {.count = 0};
+    struct answer answer = {0, "application/json", NULL};
+    if (!is_meant(connection)) return not_meant();
+    MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, add_id, &list);
+    if (list.is_bad) return answer_text(MHD_HTTP_BAD_REQUEST, "id: not the id of a message\n");
+    const char *reason = argument(connection, "reason");
+    if (reason != NULL && strlen(reason) > MESSAGE_REPLY_BYTES_MAX)
+        return answer_text(MHD_HTTP_BAD_REQUEST, "reason: at most 512 bytes\n");
+    answer.status = operate_queue(&admin->source, kind, list.ids, list.count, reason, &answer.text);
+    return answer;
+}
+
+static struct answer post_retry(struct admin *admin, struct MHD_Connection *connection)
+{
+    return edit_queue(admin, connection, EDIT_RETRY);
+}
+
+static struct answer post_hold(struct admin *admin, struct MHD_Connection *connection)
+{
+    return edit_queue(admin, connection, EDIT_HOLD);
+}
+
+static struct answer post_release(struct admin *admin, struct MHD_Connection *connection)
+{
+    return edit_queue(admin, connection, EDIT_RELEASE);
+}
+
+static struct answer post_remove(struct admin *admin, struct MHD_Connection *connection)
+{
+    return edit_queue(admin, connection, EDIT_REMOVE);
+}
+
+static struct answer post_bounce(struct admin *admin, struct MHD_Connection *connection)
+{
+    return edit_queue(admin, connection, EDIT_BOUNCE);
+}
+
+static struct answer get_destinations(struct admin *admin, struct MHD_Connection *connection)
+{
+    struct answer answer = {0, "application/json", NULL};
+    (void)connection;
+    answer.status = operate_list_destinations(&admin->source, &answer.text);
+    return answer;
+}
+
+static struct answer post_suspend(struct admin *admin, struct MHD_Connection *connection)
+{
+    struct answer answer = {0, "application/json", NULL};
+    const char *seconds = argument(connection, "seconds"), *reason = argument(connection, "reason");
+    uint64_t count = 0;
+    if (!is_meant(connection)) return not_meant();
+    if (seconds != NULL && !slice_to_u64(slice_of_cstr(seconds), UINT32_MAX, &count))
+        return answer_text(MHD_HTTP_BAD_REQUEST, "seconds: a number\n");
+    answer.status =
+        operate_suspend(admin->suspended, argument(connection, "name"),
+                        reason != NULL ? reason : "by an operator", count, &answer.text);
+    return answer;
+}
+
+static struct answer post_resume(struct admin *admin, struct MHD_Connection *connection)
+{
+    struct answer answer = {0, "application/json", NULL};
+    const char *name = argument(connection, "name");
+    if (!is_meant(connection)) return not_meant();
+    if (name == NULL && argument(connection, "all") == NULL)
+        return answer_text(MHD_HTTP_BAD_REQUEST, "name: the destination, or all=1\n");
+    answer.status = operate_resume(admin->suspended, name, &answer.text);
+    return answer;
+}
+
 static const struct {
     const char *method, *path;
     struct answer (*answer)(struct admin *admin, struct MHD_Connection *connection);
@@ -120,6 +233,14 @@ static const struct {
     {"GET", "/readyz", get_readyz},
     {"GET", "/metrics", get_metrics},
     {"GET", "/api/v1/queue", get_queue},
+    {"POST", "/api/v1/queue/retry", post_retry},
+    {"POST", "/api/v1/queue/hold", post_hold},
+    {"POST", "/api/v1/queue/release", post_release},
+    {"POST", "/api/v1/queue/remove", post_remove},
+    {"POST", "/api/v1/queue/bounce", post_bounce},
+    {"GET", "/api/v1/destinations", get_destinations},
+    {"POST", "/api/v1/destinations/suspend", post_suspend},
+    {"POST", "/api/v1/destinations/resume", post_resume},
     {"POST", "/api/v1/reload", post_reload},
 };
 
@@ -249,6 +370,7 @@ int admin_start(const struct config *config, const struct admin_source *source,
     admin->addresses = xcalloc(config->admin.address_count + config->admin.unix_path_count + 1,
                                sizeof(*admin->addresses));
     *admin_out = NULL;
+    admin->suspended = suspended_open(&admin->source, config->spool.path);
     int err = 0;
     for (size_t i = 0; i < config->admin.address_count && err == 0; i++) {
         err = open_next(admin, &config->admin.addresses[i], NULL);
@@ -279,6 +401,7 @@ void admin_stop(struct admin *admin)
         free(address->unix_path);
         free(address->text);
     }
+    suspended_close(admin->suspended);
     free(admin->addresses);
     free(admin);
 }

@@ -4,7 +4,12 @@
  *     GET  /readyz           200 while it wants connections
  *     GET  /metrics          Prometheus text
  *     GET  /api/v1/queue     one page of the queue: ?after=ID&limit=N
+ *     POST /api/v1/queue/retry | hold | release | remove | bounce   ?id=ID&id=ID, &reason=TEXT
+ *     GET  /api/v1/destinations
+ *     POST /api/v1/destinations/suspend | resume   ?name=NAME, &reason=TEXT&seconds=N, or ?all=1
  *     POST /api/v1/reload    reads the configuration again
+ *
+ * What changes the queue or destinations wants the header X-Postern-Admin.
  *
  * Served by threads of libmicrohttpd; nothing here runs on a core. */
 #pragma once

@@ -65,8 +65,6 @@ struct config_listener {
         uint64_t timeout_ms;
     } proxy_protocol;
     struct config_networks xclient_from, xforward_from;
-    bool verifies_sender_domain; /* MAIL with a domain that takes no mail is refused (RFC 7505 4) */
-    bool looks_up_client;        /* the name of the client's address, for Received and the log */
     uint64_t greeting_delay_ms;  /* the banner is held for so long: who talks first is no client */
     struct {
         uint64_t connections, connections_per_client, message_size, recipients;

@@ -74,7 +74,9 @@ static void on_spill(void *owner)
 static void on_due(void *owner, uint64_t due_ms)
 {
     struct core *core = owner;
-    if (core->delivery != NULL) delivery_lease_soon(core->delivery, due_ms);
+    if (core->delivery == NULL) return;
+    delivery_try_hosts(core->delivery);
+    delivery_lease_soon(core->delivery, due_ms);
 }
 
 static void on_queue_fatal(void *owner, int err)

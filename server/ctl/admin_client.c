@@ -161,7 +161,10 @@ int admin_client_send(struct admin_client *client, const char *method, const cha
         curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, 0L);
         curl_easy_setopt(curl, CURLOPT_POSTFIELDS, "");
     }
+    struct curl_slist *headers = curl_slist_append(NULL, "X-Postern-Admin: 1");
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
     CURLcode code = curl_easy_perform(curl);
+    curl_slist_free_all(headers);
     free(url);
     if (code != CURLE_OK) {
         fprintf(stderr, "postern %s: no answer from the daemon at %s: %s\n",
@@ -174,4 +177,12 @@ int admin_client_send(struct admin_client *client, const char *method, const cha
     answer->body = body.data;
     answer->body_bytes = body.len;
     return 0;
+}
+
+char *admin_client_escape(const char *text)
+{
+    char *escaped = curl_easy_escape(NULL, text, 0);
+    char *copy = escaped != NULL ? xstrdup(escaped) : NULL;
+    curl_free(escaped);
+    return copy;
 }

@@ -24,3 +24,5 @@ void admin_client_close(struct admin_client *client); /* NULL is allowed */
  * CTL_UNREACHABLE after a line on standard error. */
 MUST_USE int admin_client_send(struct admin_client *client, const char *method, const char *path,
                                struct admin_client_answer *answer);
+/* `text` as the value of a query's parameter. The caller frees it; NULL: no memory. */
+char *admin_client_escape(const char *text);

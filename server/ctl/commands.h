@@ -6,6 +6,7 @@
 int command_run(const struct invocation *call);
 int command_check(const struct invocation *call);
 int command_queue(const struct invocation *call);
+int command_route(const struct invocation *call);
 int command_reload(const struct invocation *call);
 int command_health(const struct invocation *call);
 int command_passwd(const struct invocation *call);

@@ -41,17 +41,58 @@ static const struct command commands[] = {
      "  --show           every effective value and where it came from\n"
      "  --config FILE    the same as FILE; default: as for run\n" SET_HELP,
      BIT(OPTION_CONFIG) | BIT(OPTION_SHOW) | BIT(OPTION_SET), 1, command_check},
-    {"queue", "lists the messages in the queue",
+    {"queue", "shows and changes the messages in the queue",
      "Examples:\n"
-     "  postern queue list\n"
-     "  postern queue list --limit 20\n"
+     "  postern queue list --domain example.com --older 4h\n"
      "  postern queue list --json | jq -r '.messages[].id'\n"
+     "  postern queue show 0SAT7K1FW0000\n"
+     "  postern queue retry --domain example.com\n"
+     "  postern queue hold 0SAT7K1FW0000; postern queue release 0SAT7K1FW0000\n"
+     "  postern queue remove --sender spam@example.net --dry-run\n"
+     "  postern queue bounce --older 3d --reason \"5.4.1 the server is gone\" --yes\n"
+     "\n"
+     "list, show ID, and what changes messages, by ids or by what they have in common: retry (due "
+     "now),\n"
+     "hold (kept, not tried), release (from a hold), remove (deleted, nobody is told), bounce "
+     "(given "
+     "up,\n"
+     "the sender is told). What is in delivery is changed when that has ended.\n"
      "\n"
      "Options:\n"
-     "  --json           one JSON object; docs/command-line.md has its fields\n"
-     "  --limit N        at most so many messages, the oldest first\n" ADMIN_HELP,
-     BIT(OPTION_ADMIN) | BIT(OPTION_CONFIG) | BIT(OPTION_JSON) | BIT(OPTION_LIMIT), 1,
-     command_queue},
+     "  --domain DOMAIN      of a recipient\n"
+     "  --sender ADDRESS     \"<>\" is the null reverse-path\n"
+     "  --recipient ADDRESS  one of them\n"
+     "  --state STATE        queued, held or corrupt\n"
+     "  --older DURATION     in the queue for longer than 90s, 4h, 3d\n"
+     "  --limit N            at most so many messages, the oldest first\n"
+     "  --all                every message: needed where neither ids nor filters are given\n"
+     "  --dry-run            says which messages would be changed, and changes none\n"
+     "  --reason TEXT        for bounce: a status such as 5.4.1 and words\n"
+     "  --yes                remove and bounce without asking\n"
+     "  --json               one JSON object; docs/command-line.md has its fields\n" ADMIN_HELP,
+     BIT(OPTION_ADMIN) | BIT(OPTION_CONFIG) | BIT(OPTION_JSON) | BIT(OPTION_LIMIT) |
+         BIT(OPTION_ALL) | BIT(OPTION_DOMAIN) | BIT(OPTION_DRY_RUN) | BIT(OPTION_OLDER) |
+         BIT(OPTION_REASON) | BIT(OPTION_RECIPIENT) | BIT(OPTION_SENDER) | BIT(OPTION_STATE) |
+         BIT(OPTION_YES),
+     ARGUMENTS_MAX, command_queue},
+    {"route", "shows destinations, and makes them wait",
+     "Examples:\n"
+     "  postern route list\n"
+     "  postern route suspend example.com --for 2h --reason \"their maintenance\"\n"
+     "  postern route resume example.com\n"
+     "\n"
+     "A destination is a domain (of an mx route) or the hosts of a route, as list names them. What "
+     "is\n"
+     "for a suspended one waits; no attempt is counted, but its time goes on.\n"
+     "\n"
+     "Options:\n"
+     "  --for DURATION   90s, 4h, 3d; without it until it is resumed\n"
+     "  --reason TEXT    shown by list, and kept as the reply\n"
+     "  --all            resume: every destination\n"
+     "  --json           one JSON object; docs/command-line.md has its fields\n" ADMIN_HELP,
+     BIT(OPTION_ADMIN) | BIT(OPTION_CONFIG) | BIT(OPTION_JSON) | BIT(OPTION_ALL) | BIT(OPTION_FOR) |
+         BIT(OPTION_REASON),
+     2, command_route},
     {"reload", "makes the daemon read its configuration again",
      "Examples:\n"
      "  postern reload\n"

@@ -12,17 +12,27 @@ static const struct {
     const char *value; /* what it takes, or NULL */
 } options[OPTION_COUNT] = {
     [OPTION_ADMIN] = {"--admin", "URL or unix:PATH"},
+    [OPTION_ALL] = {"--all", NULL},
     [OPTION_CONFIG] = {"--config", "FILE"},
     [OPTION_CRAM_MD5] = {"--cram-md5", NULL},
     [OPTION_CRYPT] = {"--crypt", NULL},
     [OPTION_DEMO] = {"--demo", "DIRECTORY"},
+    [OPTION_DOMAIN] = {"--domain", "DOMAIN"},
+    [OPTION_DRY_RUN] = {"--dry-run", NULL},
+    [OPTION_FOR] = {"--for", "DURATION"},
     [OPTION_HELP] = {"--help", NULL},
     [OPTION_ITERATIONS] = {"--iterations", "N"},
     [OPTION_JSON] = {"--json", NULL},
     [OPTION_LIMIT] = {"--limit", "N"},
+    [OPTION_OLDER] = {"--older", "DURATION"},
     [OPTION_READY_FD] = {"--ready-fd", "N"},
+    [OPTION_REASON] = {"--reason", "TEXT"},
+    [OPTION_RECIPIENT] = {"--recipient", "ADDRESS"},
+    [OPTION_SENDER] = {"--sender", "ADDRESS"},
     [OPTION_SET] = {"--set", "KEY=VALUE"},
     [OPTION_SHOW] = {"--show", NULL},
+    [OPTION_STATE] = {"--state", "STATE"},
+    [OPTION_YES] = {"--yes", NULL},
 };
 
 int usage_error(const struct invocation *call, const char *format, ...)

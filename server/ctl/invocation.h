@@ -5,17 +5,27 @@
 
 enum option {
     OPTION_ADMIN,
+    OPTION_ALL,
     OPTION_CONFIG,
     OPTION_CRAM_MD5,
     OPTION_CRYPT,
     OPTION_DEMO,
+    OPTION_DOMAIN,
+    OPTION_DRY_RUN,
+    OPTION_FOR,
     OPTION_HELP,
     OPTION_ITERATIONS,
     OPTION_JSON,
     OPTION_LIMIT,
+    OPTION_OLDER,
     OPTION_READY_FD,
+    OPTION_REASON,
+    OPTION_RECIPIENT,
+    OPTION_SENDER,
     OPTION_SET, /* may be repeated */
     OPTION_SHOW,
+    OPTION_STATE,
+    OPTION_YES,
     OPTION_COUNT,
 };
 
@@ -30,7 +40,7 @@ struct command {
     int (*run)(const struct invocation *call);
 };
 
-#define ARGUMENTS_MAX 4
+#define ARGUMENTS_MAX 1000
 
 struct invocation {
     const struct ctl_hooks *hooks;

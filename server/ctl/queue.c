@@ -1,7 +1,9 @@
-/* queue.c - postern queue list: the pages of the daemon's queue, as a table or as JSON. */
+/* queue.c - postern queue list and show: the pages of the daemon's queue, as a table or as JSON. */
 #include "ring/base/clock.h"
+#include "server/config/suggest.h"
 #include "server/ctl/admin_client.h"
 #include "server/ctl/commands.h"
+#include "server/ctl/queue_edit.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -32,6 +34,7 @@ struct row {
 
 struct listing {
     const struct invocation *call;
+    struct queue_filter filter;
     bool is_json;
     uint64_t left; /* messages still wanted */
     uint64_t printed;
@@ -192,12 +195,13 @@ static int list_page(struct listing *l, struct admin_client *client, char *after
 {
     char path[256];
     struct admin_client_answer answer;
-    snprintf(path, sizeof(path), "/api/v1/queue?limit=%" PRIu64 "%s%s",
-             MIN(l->left, (uint64_t)PAGE_MESSAGES), after[0] != '\0' ? "&after=" : "", after);
+    uint64_t wanted = l->filter.is_any ? MIN(l->left, (uint64_t)PAGE_MESSAGES) : PAGE_MESSAGES;
+    snprintf(path, sizeof(path), "/api/v1/queue?limit=%" PRIu64 "%s%s", wanted,
+             after[0] != '\0' ? "&after=" : "", after);
     int err = admin_client_send(client, "GET", path, &answer);
     if (err != 0) return err;
     json_t *json = json_loadb(answer.body, answer.body_bytes, 0, NULL);
-    const json_t *messages = json_object_get(json, "messages");
+    json_t *messages = json_object_get(json, "messages");
     const char *next = string_of(json, "next");
     if (answer.status != 200) {
         char status[32];
@@ -210,6 +214,7 @@ static int list_page(struct listing *l, struct admin_client *client, char *after
                                                 "klmnopqrstuvwxyz-_") != strlen(next))) {
         err = bad_answer(l, "a page that leads nowhere"); /* else this would never end */
     } else {
+        queue_filter_apply(&l->filter, messages, l->left);
         if (l->is_json) {
             print_json(l, messages);
         } else {
@@ -246,23 +251,35 @@ static int list(struct listing *l, struct admin_client *client)
     return finish_output(l->call);
 }
 
-int command_queue(const struct invocation *call)
+static int list_queue(const struct invocation *call)
 {
-    if (call->argument_count == 0) return usage_error(call, "say what: postern queue list");
-    if (strcmp(call->arguments[0], "list") != 0) {
-        return usage_error(call, "'%s' is unknown: postern queue list", call->arguments[0]);
-    }
     struct listing l = {.call = call, .is_json = call->values[OPTION_JSON] != NULL};
-    l.left = UINT64_MAX;
-    const char *limit = call->values[OPTION_LIMIT];
-    if (limit != NULL &&
-        (!slice_to_u64(slice_of_cstr(limit), UINT64_MAX, &l.left) || l.left == 0)) {
-        return usage_error(call, "--limit must be a number from 1 on, not '%s'", limit);
-    }
+    if (call->argument_count > 1)
+        return usage_error(call, "list takes no ids: postern queue show ID");
+    int err = queue_filter_read(call, &l.filter);
+    if (err != 0) return err;
+    l.left = l.filter.limit;
     struct admin_client *client;
-    int err = admin_client_open(call, &client);
+    err = admin_client_open(call, &client);
     if (err != 0) return err;
     err = list(&l, client);
     admin_client_close(client);
     return err;
+}
+
+int command_queue(const struct invocation *call)
+{
+    static const char *const verbs[] = {"list",    "show",   "retry", "hold",
+                                        "release", "remove", "bounce"};
+    if (call->argument_count == 0)
+        return usage_error(call, "say what: list, show, retry, hold, release, remove or bounce");
+    const char *verb = call->arguments[0], *near = NULL;
+    if (strcmp(verb, "list") == 0) return list_queue(call);
+    if (strcmp(verb, "show") == 0) return queue_show(call);
+    for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
+        if (strcmp(verb, verbs[i]) == 0) return queue_change(call, verb);
+        near = suggest(slice_of_cstr(verb), near, verbs[i]);
+    }
+    return usage_error(call, "'%s' is unknown%s%s%s", verb, near != NULL ? " (did you mean '" : "",
+                       near != NULL ? near : "", near != NULL ? "'?)" : "");
 }

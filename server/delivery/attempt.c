@@ -149,8 +149,11 @@ static void note_report(const struct result *result, struct recipient *recipient
 {
     enum recipient_report report = report_of(result);
     if (report == REPORT_NONE) return;
-    const struct envelope *envelope = &result->parcel->message->envelope;
-    recipient->report = bounce_report_wanted(envelope, recipient, report);
+    const struct message *message = result->parcel->message;
+    recipient->report = bounce_report_wanted(&message->envelope, recipient, report);
+    bool has_failed = report == REPORT_FAILED || report == REPORT_EXPIRED;
+    if (recipient->report == REPORT_NONE && has_failed)
+        bounce_note_silence(result->parcel->delivery->bounces, message, recipient);
     if (recipient->report == REPORT_NONE || result->host == NULL) return;
     recipient->host = parcel_keep_host(result->parcel, slice_of_cstr(result->host->text));
 }

@@ -154,6 +154,15 @@ void delivery_lease_soon(struct delivery *delivery, uint64_t due_ms)
     schedule_note(&delivery->schedule, due_ms);
 }
 
+void delivery_try_hosts(struct delivery *delivery)
+{
+    struct destination *destination;
+    LIST_FOR_EACH(destination, &delivery->destination_list, struct destination, all)
+    {
+        destination_hosts_retry(destination);
+    }
+}
+
 void delivery_reconfigure(struct delivery *delivery, const struct config *config,
                           const struct routing *routing)
 {

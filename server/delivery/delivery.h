@@ -41,6 +41,8 @@ void delivery_take(struct delivery *delivery, struct message *message);
  * room. For what the queue itself does not tell: a put that stayed on disk, and what an operator
  * has changed. */
 void delivery_lease_soon(struct delivery *delivery, uint64_t due_ms);
+/* Hosts that are down may be tried again at once: an operator says that it is worth it. */
+void delivery_try_hosts(struct delivery *delivery);
 /* From the next attempt on. Destinations that no route names any more end when idle. Neither the
  * old configuration nor its routing is used after this call. */
 void delivery_reconfigure(struct delivery *delivery, const struct config *config,

@@ -179,6 +179,8 @@ void destination_hosts_finish(struct destination *destination);
  * are none now; false: attempts wait for the search's end, which calls destination_hosts_found() or
  * destination_hosts_missing(). */
 bool destination_hosts_ready(struct destination *destination);
+/* What is down may be tried again at once; how often it failed is remembered. */
+void destination_hosts_retry(struct destination *destination);
 /* Ends a search soon; the destination lives until destination_hosts_missing() has been called with
  * OUTCOME_NONE. */
 void destination_hosts_stop(struct destination *destination);

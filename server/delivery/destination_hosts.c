@@ -372,6 +372,16 @@ bool destination_hosts_ready(struct destination *d)
     return !search->is_running || is_usable;
 }
 
+void destination_hosts_retry(struct destination *d)
+{
+    struct host *host;
+    d->search.down_until_ns = 0;
+    LIST_FOR_EACH(host, &d->hosts, struct host, node)
+    {
+        host->down_until_ns = 0;
+    }
+}
+
 void destination_hosts_stop(struct destination *d)
 {
     if (d->search.lookup != NULL) route_cancel(d->search.lookup);

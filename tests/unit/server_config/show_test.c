@@ -58,8 +58,6 @@ TEST(every_value_is_shown_with_its_origin)
         "listeners[mx].timeouts.data: 5m                               # default\n"
         "listeners[mx].timeouts.session: 0ms                           # default\n"
         "listeners[mx].timeouts.handshake: 30s                         # default\n"
-        "listeners[mx].verify_sender_domain: false                     # default\n"
-        "listeners[mx].reverse_dns: false                              # default\n"
         "listeners[mx].greeting_delay: 0ms                             # default\n"
         "routes[route-1].name: route-1                                 # default\n"
         "routes[route-1].match.domain: [a.test, *]                     # t.yaml:7:22\n"
