@@ -161,9 +161,11 @@ TEST(usage_errors_exit_64_with_a_suggestion)
          "run\n"},
         {"run", "--ready-fd=999",
          "postern run: --ready-fd 999 is not open; see: postern help run\n"},
-        {"queue", "", "postern queue: say what: postern queue list; see: postern help queue\n"},
+        {"queue", "",
+         "postern queue: say what: list, show, retry, hold, release, remove or bounce; see: "
+         "postern help queue\n"},
         {"queue", "lsit",
-         "postern queue: 'lsit' is unknown: postern queue list; see: postern help "
+         "postern queue: 'lsit' is unknown (did you mean 'list'?); see: postern help "
          "queue\n"},
         {"health",
          "--admin=unix:", "postern health: --admin unix: needs a path; see: postern help health\n"},
