@@ -94,16 +94,13 @@ bool edits_apply(struct queue *queue, struct message *message, enum record_state
 
 /* --- on the core --- */
 
-static void release_removed(struct queue *queue, struct list *removed)
+static void release_removed(struct list *removed)
 {
     struct list *node;
     while ((node = list_pop_front(removed)) != NULL) {
         struct message *message = LIST_ENTRY(node, struct message, node);
-        for (unsigned i = 0; i < queue->shard_count; i++) {
-            if (queue->shards[i] != message->shard) continue;
-            for (uint32_t at = 0; at < message->extent_count; at++)
-                segments_release(&queue->shards[i]->segments, &message->extents[at]);
-        }
+        for (uint32_t at = 0; at < message->extent_count; at++)
+            segments_release(&message->shard->segments, &message->extents[at]);
         stored_free(stored_of(message));
     }
 }
@@ -128,7 +125,7 @@ static void on_edit_mail(struct mail *mail)
 {
     struct edit_mail *edit = CONTAINER_OF(mail, struct edit_mail, mail);
     struct queue *queue = edit->queue;
-    release_removed(queue, &edit->removed);
+    release_removed(&edit->removed);
     for (size_t i = 0; i < edit->waiting_count; i++)
         keep_waiting(queue, edit->waiting[i]);
     if (edit->is_due && queue->options.on_due != NULL)
