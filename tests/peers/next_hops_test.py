@@ -80,8 +80,8 @@ zone:
 class PostfixHop(servers.Postfix):
     """Receives at one address and hands everything on to a sink, so that what arrived can be looked at."""
 
-    def __init__(self, address, sink, pair):
-        self.at, self.sink, self.pair = address, sink, pair
+    def __init__(self, address, sink, pair, auth=None):
+        self.at, self.sink, self.pair, self.auth = address, sink, pair, auth
         super().__init__({})
 
     def write_configuration(self):
@@ -97,6 +97,12 @@ class PostfixHop(servers.Postfix):
             "smtpd_recipient_restrictions = permit\n"
             f"smtpd_tls_security_level = encrypt\nsmtpd_tls_cert_file = {self.pair.chain}\n"
             f"smtpd_tls_key_file = {self.pair.key}\nsmtpd_tls_received_header = yes\n")
+        if self.auth is not None:
+            with open(self.config / "main.cf", "a", encoding="utf-8") as main_file:
+                main_file.write("smtpd_sasl_auth_enable = yes\nsmtpd_sasl_type = dovecot\n"
+                                f"smtpd_sasl_path = {self.auth}\nsmtpd_tls_auth_only = yes\n"
+                                "smtpd_client_restrictions = permit_sasl_authenticated, reject\n"
+                                "smtpd_delay_reject = yes\n")
         (self.config / "master.cf").write_text(
             self.master + "smtp unix - - n - - smtp\n" + f"{self.at} inet n - n - - smtpd\n")
 
@@ -110,11 +116,13 @@ class Dovecot:
         self.folder.chmod(0o755)
         self.port = fixed_port()
         self.socket = self.folder / "lmtp"
+        self.auth = self.folder / "auth"
         tree = peers.folder("dovecot-lmtpd")
         (self.folder / "run").mkdir()
         (self.folder / "mail").mkdir()
         (self.folder / "mail").chmod(0o777)
-        (self.folder / "users").write_text("one@box.example::65534:65534::::\ntwo@box.example::65534:65534::::\n")
+        (self.folder / "users").write_text("one@box.example::65534:65534::::\ntwo@box.example::65534:65534::::\n"
+                                           "relay:{PLAIN}s3cret pass:65534:65534::::\n")
         (self.folder / "dovecot.conf").write_text(f"""protocols = lmtp
 base_dir = {self.folder}/run
 libexec_dir = {tree}/usr/lib/dovecot
@@ -141,6 +149,12 @@ service lmtp {{
     port = {self.port}
   }}
   unix_listener {self.socket} {{
+    mode = 0666
+  }}
+}}
+auth_mechanisms = plain login cram-md5 scram-sha-256
+service auth {{
+  unix_listener {self.auth} {{
     mode = 0666
   }}
 }}
@@ -222,6 +236,61 @@ class DovecotTest(unittest.TestCase):
         self.assertEqual(recipient["Final-Recipient"], "rfc822; nobody@box.example")
         self.assertEqual(recipient["Action"], "failed")
         self.assertEqual(recipient["Status"], "5.1.1")
+        gateway.stop()
+
+
+class SmarthostTest(unittest.TestCase):
+    """Postfix asks Dovecot for passwords, and takes mail of users only."""
+
+    def setUp(self):
+        if os.geteuid() != 0:
+            peers.skip("Dovecot wants root")
+        self.dovecot = Dovecot()
+        self.addCleanup(self.dovecot.close)
+        self.sink = Sink()
+        self.addCleanup(self.sink.close)
+        self.port = fixed_port()
+        self.postfix = PostfixHop(f"127.0.0.1:{self.port}", self.sink, certificates.server(NAME), self.dovecot.auth)
+        self.addCleanup(self.postfix.stop)
+
+    def gateway(self, password, mechanism):
+        secret = self.dovecot.folder / "relay.secret"
+        secret.write_text(password + "\n")
+        secret.chmod(0o600)
+        made = Gateway(settings(
+            routes=[{"match": {"domain": ["*"]}, "action": {"smtp": {
+                "hosts": [f"127.0.0.1:{self.port}"], "tls": "require", "username": "relay",
+                "password_file": str(secret), "mechanisms": [mechanism]}}}],
+            delivery={"retry": {"first": "500ms", "factor": 1, "max": "30s", "jitter": "0%"}}))
+        self.addCleanup(made.clean_up)
+        made.start()
+        return made
+
+    def test_each_mechanism(self):
+        for count, mechanism in enumerate(("SCRAM-SHA-256", "CRAM-MD5", "PLAIN", "LOGIN"), 1):
+            with self.subTest(mechanism):
+                gateway = self.gateway("s3cret pass", mechanism)
+                with gateway.client() as client:
+                    client.mail("a@example.test", [f"b{count}@example.test"], MAIL)
+                try:
+                    wait_until(lambda: self.sink.accepted(f"b{count}@example.test"), "the message", 30)
+                except AssertionError as error:
+                    raise AssertionError(f"{error}\n{gateway.log_tail()}\n{self.postfix.log_tail()}\n"
+                                         f"{self.dovecot.said()}") from None
+                self.assertIn(f"sasl_method={mechanism}", self.postfix.log_tail())
+                gateway.stop()
+
+    def test_a_wrong_password_is_an_alarm_and_no_loop(self):
+        gateway = self.gateway("wrong", "PLAIN")
+        for n in range(4):
+            with gateway.client() as client:
+                client.mail("a@example.test", [f"b{n}@example.test"], MAIL)
+        wait_until(lambda: len(gateway.log("deferred")) >= 8, "deferrals", 60)
+        # One for each core at the most, since each finds out for itself.
+        self.assertLessEqual(self.postfix.log_tail().count("authentication failed"), 2)
+        self.assertGreaterEqual(len(gateway.log("auth_refused")), 1)
+        self.assertLessEqual(len(gateway.log("auth_refused")), 2)
+        self.assertEqual(self.sink.accepted(), [])
         gateway.stop()
 
 
