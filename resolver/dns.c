@@ -259,11 +259,11 @@ static enum resolver_type counted_type(enum answer_type type)
 static void count(const struct question *question, const struct dns_answer *answer)
 {
     enum answer_status status = answer->answer.status;
-    enum resolver_outcome outcome = status == ANSWER_FOUND ? RESOLVER_FOUND
-                                    : status == ANSWER_NO_NAME || status == ANSWER_NO_DATA
-                                        ? RESOLVER_NOTHING
-                                    : answer->is_timeout ? RESOLVER_TIMEOUT
-                                                         : RESOLVER_FAILED;
+    enum resolver_outcome outcome =
+        status == ANSWER_FOUND || status == ANSWER_ALIAS       ? RESOLVER_FOUND
+        : status == ANSWER_NO_NAME || status == ANSWER_NO_DATA ? RESOLVER_NOTHING
+        : answer->is_timeout                                   ? RESOLVER_TIMEOUT
+                                                               : RESOLVER_FAILED;
     counter_add(&question->dns->counters->queries[counted_type(question->type)][outcome], 1);
 }
 

@@ -66,6 +66,13 @@ bool guard_is_public(const struct endpoint *address)
     return true;
 }
 
+bool guard_is_loopback(const struct endpoint *address)
+{
+    static const struct prefix v4 = {{127}, 8}, v6 = {{[15] = 1}, 128};
+    struct slice key = endpoint_key(address);
+    return is_in((const uint8_t *)key.data, key.len == 4 ? &v4 : &v6);
+}
+
 void own_addresses_read(struct own_addresses *own)
 {
     struct ifaddrs *all = NULL;

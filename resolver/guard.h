@@ -13,6 +13,9 @@
  * (::ffff/96), or reached by NAT64 (64:ff9b::/96) or 6to4 (2002::/16). */
 MUST_USE bool guard_is_public(const struct endpoint *address);
 
+/* True for 127/8 and ::1. */
+bool guard_is_loopback(const struct endpoint *address);
+
 /* The addresses of the interfaces. */
 struct own_addresses {
     struct endpoint entries[OWN_ADDRESSES_MAX];

@@ -30,8 +30,9 @@ struct ptr_lookup {
 static void end(struct ptr_lookup *lookup)
 {
     struct ring_op *op = lookup->op;
-    op->result = lookup->is_canceled ? -ERR_CANCELED : 0;
-    if (lookup->is_canceled) lookup->result->len = 0;
+    op->result = lookup->is_canceled || lookup->resolver->is_stopping ? -ERR_CANCELED : 0;
+    if (op->result != 0) lookup->result->len = 0;
+    if (lookup->result->len > 0) lookup->result->is_temporary = false; /* one name is enough */
     lookup->resolver->lookup_count--;
     free(lookup);
     op->done(op);

@@ -10,7 +10,7 @@
 #define PTR_NAME_BYTES_MAX 255
 
 struct ptr_result {
-    char name[PTR_NAME_BYTES_MAX + 1]; /* in lower case, letters, digits, hyphens and dots only */
+    char name[PTR_NAME_BYTES_MAX + 1]; /* in lower case, a host name, in which _ is allowed */
     size_t len;                        /* 0: unknown */
     bool is_temporary;                 /* unknown, since the DNS did not answer */
 };

@@ -62,6 +62,7 @@ void resolver_reconfigure(struct resolver *resolver, const struct resolver_optio
 
 void resolver_stop(struct resolver *resolver)
 {
+    resolver->is_stopping = true;
     dns_stop(resolver->dns);
 }
 

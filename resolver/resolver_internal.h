@@ -17,7 +17,8 @@ struct resolver {
     char *hostname;
     uint64_t random;       /* for the order of equals */
     uint32_t lookup_count; /* of route.c and ptr.c */
-    bool prefers_v6;       /* there is a way into the IPv6 internet */
+    bool is_stopping;
+    bool prefers_v6; /* there is a way into the IPv6 internet */
 };
 
 /* The addresses of this host, as of a moment ago. */

@@ -14,6 +14,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* How long a route holds when the servers of some of its hosts did not answer. */
+#define PARTIAL_TTL_S 60
+
 struct route_lookup;
 
 /* One question of a look-up. */
@@ -84,7 +87,7 @@ static void end(struct route_lookup *lookup)
     struct route_result *result = lookup->result;
     result->ttl_s =
         MIN(MAX(result->ttl_s, (uint32_t)RESOLVER_TTL_S_MIN), (uint32_t)RESOLVER_TTL_S_MAX);
-    op->result = lookup->is_canceled ? -ERR_CANCELED : 0;
+    op->result = lookup->is_canceled || lookup->resolver->is_stopping ? -ERR_CANCELED : 0;
     lookup->resolver->lookup_count--;
     free(lookup);
     op->done(op);
@@ -107,7 +110,9 @@ static void take_address(struct route_lookup *lookup, struct candidate *candidat
 {
     const struct route_query *query = &lookup->query;
     if (!query->is_host && !is_listed(query, address)) {
-        if (own_addresses_have(resolver_own_addresses(lookup->resolver), address)) {
+        /* Every host is 127.0.0.1: who names that says nothing about this one. */
+        if (!guard_is_loopback(address) &&
+            own_addresses_have(resolver_own_addresses(lookup->resolver), address)) {
             candidate->is_us = true;
             return;
         }
@@ -176,6 +181,7 @@ static void finish_hosts(struct route_lookup *lookup)
     }
     if (lookup->result->host_count > 0) {
         lookup->result->status = ROUTE_FOUND;
+        if (is_unknown) lookup->result->ttl_s = MIN(lookup->result->ttl_s, (uint32_t)PARTIAL_TTL_S);
     } else if (is_unknown) {
         set_status(lookup, ROUTE_TRY_LATER, "the addresses of the hosts of %s are not known now",
                    lookup->domain);
