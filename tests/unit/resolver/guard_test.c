@@ -73,7 +73,7 @@ TEST(what_is_allowed_is_allowed)
 TEST(own_addresses_are_known)
 {
     static struct own_addresses own;
-    struct endpoint loopback = at("127.0.0.1"), other = at("192.0.2.1");
+    struct endpoint loopback = at("127.0.0.1"), other = at("198.51.100.77");
     own_addresses_read(&own);
     CHECK(own.count > 0);
     CHECK(own_addresses_have(&own, &loopback));
