@@ -274,6 +274,40 @@ class SourceTest(HopCase):
         self.assertEqual(peers, ["127.0.0.9"])
 
 
+class DeadHostTest(HopCase):
+    def test_it_sees_probes_and_not_an_attempt_a_message(self):
+        accepted = []
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(listener.close)
+
+        def refuse():
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                accepted.append(time.monotonic())
+                connection.close()  # before a greeting
+
+        threading.Thread(target=refuse, daemon=True).start()
+        good = self.hop()
+        self.start({"smtp": {"hosts": [good.address]}}, routes=[
+            {"match": {"domain": ["dead.test"]},
+             "action": {"smtp": {"hosts": [f"127.0.0.1:{listener.getsockname()[1]}"]}}},
+            {"match": {"domain": ["*"]}, "action": {"smtp": {"hosts": [good.address]}}}],
+            delivery={"retry": {"first": "1h", "factor": 1, "max": "1h", "jitter": "0%"}})
+        for batch in range(4):
+            with self.gateway.client() as client:
+                for n in range(80):
+                    self.assertEqual(client.mail("a@box.test", [f"u{batch}-{n}@dead.test"], MAIL).code, 250)
+        self.send("a@good.test")
+        self.wait_for("delivered", "a@good.test")
+        self.wait_for("deferred", count=320)
+        # Every message has its reason; the host was asked once for each back-off (5 s at first).
+        self.assertLessEqual(len(accepted), 3)
+        self.assertTrue(all(line["reply"].startswith("4.4.2") for line in self.lines("deferred")))
+
+
 class RateTest(HopCase):
     def test_no_more_messages_a_second_than_the_destination_gets(self):
         hop = self.hop()
