@@ -149,7 +149,7 @@ TEST(aliases_are_followed_so_far_and_no_farther)
     for (unsigned count = 1; count <= ANSWER_ALIASES_MAX + 1; count++) {
         struct bytes b = begin(0, count, 0, "n0.test", ANSWER_A);
         struct answer answer;
-        char from[16], to[16];
+        char from[32], to[32];
         for (unsigned i = 0; i < count; i++) {
             snprintf(from, sizeof(from), "n%u.test", i);
             snprintf(to, sizeof(to), "n%u.test", i + 1);
