@@ -329,7 +329,7 @@ class MxThroughKnotTest(unittest.TestCase):
         content = sink.accepted("b@example.test")[0].content
         self.assertTrue(content.endswith(MAIL), content)
         self.assertIn(b"TLSv1.3", content)
-        line = gateway.log("delivered")[0]
+        line = wait_until(lambda: gateway.log("delivered"), "the line of the delivery")[0]
         self.assertEqual(line["host"], f"{NAME}[127.0.0.2]:{port}")
         # The name that takes no mail.
         with gateway.client() as client:
