@@ -12,27 +12,24 @@
 #include "ring/base/clock.h"
 #include "ring/base/log.h"
 #include "ring/base/memory.h"
+#include "ring/worker.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/statvfs.h>
-#include <time.h>
 
-#define LOG_SINK_BYTES 65536
 #define MAP_PAGES_MIN 64   /* the gate closes when puts have fewer left */
 #define INODES_FREE_MIN 64 /* segments are files */
 
 struct committer {
     struct committer_options options;
     struct index *index;
-    pthread_t thread;
+    struct worker *worker;
 
     pthread_mutex_t lock; /* of what stands up to the next empty line */
-    pthread_cond_t wake, call_over;
     struct job_list waiting, calls;
-    bool is_asleep, is_stopping, gives_up;
+    bool is_stopping, gives_up;
     int fatal_outside;
     struct committer_state state;
 
@@ -334,13 +331,8 @@ static void run_read(struct committer *c, struct job *job)
 static void run_calls(struct committer *c, struct job_list *calls)
 {
     struct job *job;
-    while ((job = job_list_pop(calls)) != NULL) {
+    while ((job = job_list_pop(calls)) != NULL)
         run_read(c, job);
-        pthread_mutex_lock(&c->lock);
-        job->is_over = true;
-        pthread_cond_broadcast(&c->call_over);
-        pthread_mutex_unlock(&c->lock);
-    }
 }
 
 /* --- the thread --- */
@@ -393,45 +385,39 @@ static void run_batch(struct committer *c, struct job_list *jobs)
     post(c, &ended);
 }
 
-/* Lets announced puts join, when there is no hurry. The lock is held before and after. */
+/* Lets announced puts join, when there is no hurry. */
 static void gather(struct committer *c)
 {
-    bool is_worth_it = __atomic_load_n(&c->expected, __ATOMIC_RELAXED) >= COMMIT_GATHER_MIN;
-    if (!is_worth_it || c->is_stopping || c->gives_up || c->calls.first != NULL) return;
-    pthread_mutex_unlock(&c->lock);
-    nanosleep(&(struct timespec){.tv_nsec = COMMIT_GATHER_NS}, NULL);
+    if (__atomic_load_n(&c->expected, __ATOMIC_RELAXED) < COMMIT_GATHER_MIN) return;
     pthread_mutex_lock(&c->lock);
+    bool is_urgent = c->is_stopping || c->gives_up || c->calls.first != NULL;
+    bool is_worth_it = c->waiting.first != NULL && !is_urgent;
+    pthread_mutex_unlock(&c->lock);
+    if (is_worth_it) worker_pause(c->worker, COMMIT_GATHER_NS);
 }
 
-/* Waits for work. False when the thread is to end. */
-static bool wait_for_jobs(struct committer *c, struct job_list *jobs, struct job_list *calls,
-                          bool *gives_up_out)
+/* False when nothing waits. */
+static bool take_jobs(struct committer *c, struct job_list *jobs, struct job_list *calls,
+                      bool *gives_up_out)
 {
     job_list_init(jobs);
     job_list_init(calls);
     pthread_mutex_lock(&c->lock);
-    while (c->waiting.first == NULL && c->calls.first == NULL && !c->is_stopping) {
-        c->is_asleep = true;
-        pthread_cond_wait(&c->wake, &c->lock);
-        c->is_asleep = false;
-    }
-    gather(c);
     job_list_append(jobs, &c->waiting);
     job_list_append(calls, &c->calls);
     if (c->fatal == 0) c->fatal = c->fatal_outside;
     *gives_up_out = c->gives_up;
-    bool goes_on = !c->is_stopping;
     pthread_mutex_unlock(&c->lock);
-    return goes_on || jobs->first != NULL || calls->first != NULL;
+    return jobs->first != NULL || calls->first != NULL;
 }
 
-static void *run_thread(void *owner)
+static void work(void *owner)
 {
     struct committer *c = owner;
-    log_thread_start(LOG_SINK_BYTES);
     struct job_list jobs, calls, ended;
     bool gives_up;
-    while (wait_for_jobs(c, &jobs, &calls, &gives_up)) {
+    gather(c);
+    while (take_jobs(c, &jobs, &calls, &gives_up)) {
         run_batch(c, &jobs);
         run_calls(c, &calls);
         if (gives_up && c->kept.first != NULL) {
@@ -439,10 +425,8 @@ static void *run_thread(void *owner)
             fail_all(&c->kept, &ended, -ERR_FULL);
             post(c, &ended);
         }
+        gather(c);
     }
-    ASSERT(c->kept.first == NULL);
-    log_thread_stop();
-    return NULL;
 }
 
 /* --- the outside --- */
@@ -456,29 +440,20 @@ int committer_start(const struct committer_options *options, struct committer **
     c->options = *options;
     c->index = options->index;
     pthread_mutex_init(&c->lock, NULL);
-    pthread_cond_init(&c->wake, NULL);
-    pthread_cond_init(&c->call_over, NULL);
     job_list_init(&c->waiting);
     job_list_init(&c->calls);
     job_list_init(&c->kept);
     publish(c, true);
 
-    /* Signals are for the thread that expects them. */
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int rc = pthread_create(&c->thread, NULL, run_thread, c);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (rc != 0) {
-        pthread_cond_destroy(&c->wake);
-        pthread_cond_destroy(&c->call_over);
-        pthread_mutex_destroy(&c->lock);
-        free(c);
-        return -rc;
-    }
     char name[16];
     snprintf(name, sizeof(name), "commit-%02u", options->shard);
-    pthread_setname_np(c->thread, name);
+    int err =
+        worker_start(&(struct worker_options){.name = name, .work = work, .owner = c}, &c->worker);
+    if (err != 0) {
+        pthread_mutex_destroy(&c->lock);
+        free(c);
+        return err;
+    }
     *committer_out = c;
     return 0;
 }
@@ -489,11 +464,9 @@ void committer_stop(struct committer *c)
     pthread_mutex_lock(&c->lock);
     ASSERT(c->waiting.first == NULL);
     c->is_stopping = true;
-    pthread_cond_signal(&c->wake);
     pthread_mutex_unlock(&c->lock);
-    pthread_join(c->thread, NULL);
-    pthread_cond_destroy(&c->wake);
-    pthread_cond_destroy(&c->call_over);
+    worker_stop(c->worker);
+    ASSERT(c->kept.first == NULL);
     pthread_mutex_destroy(&c->lock);
     free(c);
 }
@@ -504,9 +477,8 @@ void committer_add(struct committer *c, struct job_list *jobs)
     pthread_mutex_lock(&c->lock);
     ASSERT(!c->is_stopping);
     job_list_append(&c->waiting, jobs);
-    bool is_asleep = c->is_asleep;
     pthread_mutex_unlock(&c->lock);
-    if (is_asleep) pthread_cond_signal(&c->wake);
+    worker_wake(c->worker);
 }
 
 void committer_expect(struct committer *c, uint32_t count)
@@ -519,12 +491,9 @@ void committer_call(struct committer *c, struct job *job)
     ASSERT(!is_write(job));
     pthread_mutex_lock(&c->lock);
     ASSERT(!c->is_stopping);
-    job->is_over = false;
     job_list_add(&c->calls, job);
-    pthread_cond_signal(&c->wake);
-    while (!job->is_over)
-        pthread_cond_wait(&c->call_over, &c->lock);
     pthread_mutex_unlock(&c->lock);
+    worker_call(c->worker);
 }
 
 void committer_give_up(struct committer *c)

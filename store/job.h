@@ -27,7 +27,6 @@ enum job_kind {
 struct job {
     struct job *next;
     enum job_kind kind;
-    bool is_over; /* of committer_call() */
     int result;   /* 0 or -ERR_* */
     void (*done)(struct job *job);
     /* A batch is posted to the core as one mail, that of its first job, which alone has these. */
