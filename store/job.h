@@ -27,7 +27,7 @@ enum job_kind {
 struct job {
     struct job *next;
     enum job_kind kind;
-    int result;   /* 0 or -ERR_* */
+    int result; /* 0 or -ERR_* */
     void (*done)(struct job *job);
     /* A batch is posted to the core as one mail, that of its first job, which alone has these. */
     struct mail mail;

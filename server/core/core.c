@@ -1,28 +1,18 @@
-/* core.c - one core from start to end.
+/* core.c - the thread of one core, and its mails from the control thread.
  *
- *   starting --ok--> running --drain--> sessions end --> deliveries end --> queue closed --> ended
- *
- * Each arrow of the drain is a callback of the part that ended. The queue is closed last, by the
- * core's own thread, after the loop has stopped. */
+ * The gateway is closed last, by the core's own thread, after the loop has stopped and nobody looks
+ * at the core any more. */
 #include "server/core/core.h"
 
-#include "ring/base/clock.h"
 #include "ring/base/memory.h"
 #include "ring/mailbox.h"
 
 #include <pthread.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 
-#define SUBMISSION_COUNT 4096
-#define INPUT_COUNT 256
 #define LOG_SINK_BYTES (1u << 20)
-#define LARGE_RESERVE_DIVISOR 4
-#define TICKETS_PERIOD_MS 60000
-#define BLOCKS_MIN 16u /* of each size, however little memory a core is given */
-/* What the store holds in memory, the delivery half must be able to hold: else it would have to
- * write the rest back. */
-#define MEMORY_MESSAGES_MAX DELIVERY_MESSAGES_MAX
 
 struct reconfigure_mail {
     struct mail mail;
@@ -41,113 +31,26 @@ struct core {
     char *why;
     size_t why_cap;
 
-    struct loop *loop;
-    struct blocks *blocks;
-    struct queue *queue;
-    struct resolver *resolver;
-    struct ingress *ingress;
-    struct delivery *delivery;
-    const struct generation *generation; /* in force */
-    struct timer tickets_timer;
+    struct gateway *gateway;
 
     struct mail drain_mail;
     uint64_t drain_timeout_ms;
-    uint64_t drain_started_ns;
     bool is_draining;
 };
-
-/* --- the two halves and the queue, wired --- */
-
-static void on_message(void *owner, struct message *message)
-{
-    struct core *core = owner;
-    delivery_take(core->delivery, message);
-}
-
-static void on_spill(void *owner)
-{
-    struct core *core = owner;
-    delivery_lease_soon(core->delivery, 0);
-}
-
-/* An operator's edit made something due. */
-static void on_due(void *owner, uint64_t due_ms)
-{
-    struct core *core = owner;
-    if (core->delivery == NULL) return;
-    delivery_try_hosts(core->delivery);
-    delivery_lease_soon(core->delivery, due_ms);
-}
-
-static void on_queue_fatal(void *owner, int err)
-{
-    struct core *core = owner;
-    core->options.on_fatal(core->options.owner, err);
-}
-
-static void on_delivery_stopped(void *owner)
-{
-    struct core *core = owner;
-    resolver_stop(core->resolver);
-    loop_stop(core->loop);
-}
-
-static void on_ingress_drained(void *owner)
-{
-    struct core *core = owner;
-    uint64_t passed_ms = (loop_now_ns(core->loop) - core->drain_started_ns) / NS_PER_MS;
-    uint64_t left_ms = core->drain_timeout_ms - MIN(passed_ms, core->drain_timeout_ms);
-    delivery_stop(core->delivery, left_ms, on_delivery_stopped, core);
-}
 
 static void on_drain(struct mail *mail)
 {
     struct core *core = CONTAINER_OF(mail, struct core, drain_mail);
-    core->drain_started_ns = loop_now_ns(core->loop);
-    ingress_drain(core->ingress, core->drain_timeout_ms, on_ingress_drained);
-}
-
-static struct resolver_options resolver_options_of(const struct core *core,
-                                                   const struct config *config)
-{
-    return (struct resolver_options){
-        .loop = core->loop,
-        .servers = config->resolver.servers,
-        .server_count = config->resolver.server_count,
-        .trusts_ad = config->resolver.trusts_ad,
-        .timeout_ms = config->resolver.timeout_ms,
-        .tries = config->resolver.tries,
-        .hostname = config->node.hostname,
-    };
+    gateway_drain(core->gateway, core->drain_timeout_ms);
 }
 
 static void on_reconfigure(struct mail *mail)
 {
     struct reconfigure_mail *reconfigure = CONTAINER_OF(mail, struct reconfigure_mail, mail);
     struct core *core = reconfigure->core;
-    const struct generation *generation = reconfigure->generation;
+    gateway_reconfigure(core->gateway, reconfigure->generation);
     free(reconfigure);
-    ingress_reconfigure(core->ingress, generation->config, generation->routing,
-                        generation_security(generation, core->options.index));
-    const struct resolver_options resolving = resolver_options_of(core, generation->config);
-    resolver_reconfigure(core->resolver, &resolving);
-    delivery_reconfigure(core->delivery, generation->config, generation->routing);
-    generation_release(core->generation, core->options.index);
-    core->generation = generation;
     core->options.on_reconfigured(core->options.owner);
-}
-
-/* A context brings its ticket keys up to date with each handshake; this is for when there is none:
- * a key that is to be forgotten must not stay because nobody connects. */
-static void on_tickets_timer(struct timer *timer)
-{
-    struct core *core = CONTAINER_OF(timer, struct core, tickets_timer);
-    const struct ingress_security *security =
-        generation_security(core->generation, core->options.index);
-    for (size_t i = 0; i < core->generation->config->listener_count; i++) {
-        if (security[i].tls != NULL) tls_context_refresh(security[i].tls);
-    }
-    timer_arm(core->loop, timer, TICKETS_PERIOD_MS);
 }
 
 /* --- start --- */
@@ -167,130 +70,22 @@ static void pin(const struct core *core)
     }
 }
 
-static int open_blocks(struct core *core)
-{
-    uint64_t bytes = core->generation->config->node.memory / core->options.count;
-    struct blocks_options options = {
-        .small_count = (uint32_t)(bytes / 2 / BLOCK_SMALL_BYTES),
-        .large_count = (uint32_t)(bytes / 2 / BLOCK_LARGE_BYTES),
-    };
-    options.small_count = MAX(options.small_count, BLOCKS_MIN);
-    options.large_count = MAX(options.large_count, BLOCKS_MIN);
-    options.large_reserve_count = options.large_count / LARGE_RESERVE_DIVISOR;
-    return blocks_create(&options, &core->blocks);
-}
-
-static int open_queue(struct core *core)
-{
-    const struct config *config = core->generation->config;
-    const struct queue_options options = {
-        .loop = core->loop,
-        .blocks = core->blocks,
-        .spool = core->options.spool,
-        .core_index = core->options.index,
-        .core_count = core->options.count,
-        .free_bytes_min = config->spool.min_free_bytes,
-        .free_percent_min = config->spool.min_free_percent,
-        .memory_messages_max = MEMORY_MESSAGES_MAX,
-        .on_fatal = on_queue_fatal,
-        .on_due = on_due,
-        .owner = core,
-    };
-    return queue_open(&options, &core->queue, core->why, core->why_cap);
-}
-
-static int open_halves(struct core *core)
+static int open_gateway(struct core *core)
 {
     const struct core_options *options = &core->options;
-    core->delivery = delivery_create(&(struct delivery_options){
-        .loop = core->loop,
-        .blocks = core->blocks,
-        .queue = core->queue,
-        .config = core->generation->config,
-        .routing = core->generation->routing,
-        .slots = options->slots,
-        .resolver = core->resolver,
-    });
-    core->ingress = ingress_create(&(struct ingress_options){
-        .loop = core->loop,
-        .queue = core->queue,
-        .resolver = core->resolver,
-        .config = core->generation->config,
-        .routing = core->generation->routing,
-        .security = generation_security(core->generation, options->index),
+    const struct gateway_options gateway = {
+        .index = options->index,
+        .count = options->count,
+        .generation = options->generation,
+        .spool = options->spool,
         .shared = options->shared,
-        .core_index = options->index,
-        .core_count = options->count,
+        .slots = options->slots,
+        .addresses = options->addresses,
         .session_count_max = options->session_count_max,
-        .on_message = on_message,
-        .on_spill = on_spill,
-        .owner = core,
-    });
-    const struct endpoint *failed = NULL;
-    int err = ingress_listen(core->ingress, options->addresses, &failed);
-    if (err != 0) {
-        char text[ENDPOINT_TEXT_MAX] = "";
-        struct buf name = {text, 0, sizeof(text) - 1, false};
-        endpoint_write(failed, &name);
-        snprintf(core->why, core->why_cap, "cannot listen on %s: %s", text, err_str(err));
-    }
-    return err;
-}
-
-static int open_all(struct core *core)
-{
-    const struct loop_options options = {
-        .submission_count = SUBMISSION_COUNT,
-        .socket_count_max = core->options.session_count_max + CORE_REFUSALS_MAX,
-        .input_count = INPUT_COUNT,
+        .on_fatal = options->on_fatal,
+        .owner = options->owner,
     };
-    int err = loop_create(&options, &core->loop, core->why, core->why_cap);
-    if (err != 0) return err;
-    err = open_blocks(core);
-    if (err != 0) {
-        snprintf(core->why, core->why_cap, "node.memory: %s", err_str(err));
-        return err;
-    }
-    const struct resolver_options resolving = resolver_options_of(core, core->generation->config);
-    err = resolver_create(&resolving, &core->resolver, core->why, core->why_cap);
-    if (err != 0) return err;
-    err = open_queue(core);
-    return err != 0 ? err : open_halves(core);
-}
-
-/* --- end --- */
-
-/* Listeners that close, and files of the queue that are being made, end on their own. */
-static int settle_loop(struct core *core)
-{
-    int err = 0;
-    while (err == 0 && loop_inflight(core->loop) > 0)
-        err = loop_turn(core->loop, true);
-    return err;
-}
-
-static void close_all(struct core *core)
-{
-    timer_disarm(&core->tickets_timer);
-    ingress_destroy(core->ingress);
-    delivery_destroy(core->delivery);
-    resolver_destroy(core->resolver);
-    queue_close(core->queue);
-    blocks_destroy(core->blocks);
-    loop_destroy(core->loop);
-    generation_release(core->generation, core->options.index);
-}
-
-/* After a failed start: what was opened ends as it does in a drain, only at once. */
-static void unwind(struct core *core)
-{
-    if (core->ingress != NULL) {
-        ingress_drain(core->ingress, 0, on_ingress_drained);
-        int err = loop_run(core->loop);
-        if (err == 0) err = settle_loop(core);
-        ASSERT(err == 0);
-    }
-    close_all(core);
+    return gateway_open(&gateway, &core->gateway, core->why, core->why_cap);
 }
 
 static void tell_started(struct core *core, int err)
@@ -319,18 +114,16 @@ static void *core_main(void *argument)
     log_thread_start(LOG_SINK_BYTES);
     pin(core);
 
-    int err = open_all(core);
+    int err = open_gateway(core);
     if (err != 0) {
-        unwind(core);
         log_thread_stop();
         tell_started(core, err);
         return NULL;
     }
-    delivery_start(core->delivery);
-    timer_arm(core->loop, &core->tickets_timer, TICKETS_PERIOD_MS);
+    gateway_start(core->gateway);
     tell_started(core, 0);
-    err = loop_run(core->loop);
-    if (err == 0) err = settle_loop(core);
+    err = loop_run(gateway_loop(core->gateway));
+    if (err == 0) err = gateway_settle(core->gateway);
     if (err != 0) {
         log_text(LOG_ERROR, "loop_failed", "the loop of core %u cannot wait: %s",
                  core->options.index, err_str(err));
@@ -338,7 +131,7 @@ static void *core_main(void *argument)
     }
     core->options.on_stopped(core->options.owner);
     wait_released(core); /* its counters are served until the last core has stopped */
-    if (err == 0) close_all(core);
+    if (err == 0) gateway_close(core->gateway);
     log_thread_stop();
     return NULL;
 }
@@ -348,8 +141,6 @@ int core_start(const struct core_options *options, struct core **core_out, char 
 {
     struct core *core = xcalloc(1, sizeof(*core));
     core->options = *options;
-    core->generation = options->generation;
-    timer_init(&core->tickets_timer, on_tickets_timer);
     core->why = why;
     core->why_cap = why_cap;
     core->drain_mail.deliver = on_drain;
@@ -382,7 +173,7 @@ void core_reconfigure(struct core *core, const struct generation *generation)
     mail->mail.deliver = on_reconfigure;
     mail->core = core;
     mail->generation = generation;
-    mailbox_post(mailbox_of(core->loop), &mail->mail);
+    mailbox_post(mailbox_of(gateway_loop(core->gateway)), &mail->mail);
 }
 
 void core_drain(struct core *core, uint64_t timeout_ms)
@@ -390,7 +181,7 @@ void core_drain(struct core *core, uint64_t timeout_ms)
     if (core->is_draining) return;
     core->is_draining = true;
     core->drain_timeout_ms = timeout_ms;
-    mailbox_post(mailbox_of(core->loop), &core->drain_mail);
+    mailbox_post(mailbox_of(gateway_loop(core->gateway)), &core->drain_mail);
 }
 
 void core_join(struct core *core)
@@ -408,11 +199,5 @@ void core_join(struct core *core)
 
 struct admin_core core_view(const struct core *core)
 {
-    return (struct admin_core){
-        .loop = core->loop,
-        .queue = core->queue,
-        .ingress = core->ingress,
-        .delivery = core->delivery,
-        .resolver = core->resolver,
-    };
+    return gateway_view(core->gateway);
 }

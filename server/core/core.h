@@ -1,13 +1,10 @@
-/* core.h - everything one core owns: its thread, loop, blocks, queue, both halves of the server.
+/* core.h - one core: a thread with a gateway (gateway.h) on its loop.
  *
  * The process (process.h) starts the cores one after another, tells them to reconfigure and to
  * drain by mail, and joins them. Functions here are called by the control thread only. */
 #pragma once
 
-#include "server/admin/admin.h"
-#include "server/core/generation.h"
-
-#define CORE_REFUSALS_MAX 256 /* connections that are being told 421, besides the sessions */
+#include "server/core/gateway.h"
 
 struct core;
 

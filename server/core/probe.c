@@ -77,7 +77,7 @@ uint32_t probe_session_limit(const struct config *config)
     for (size_t i = 0; i < config->listener_count; i++)
         wanted += config->listeners[i].limits.connections;
     uint64_t limit = files.rlim_cur == RLIM_INFINITY ? UINT32_MAX : files.rlim_cur;
-    uint64_t spare = CORE_REFUSALS_MAX + LOOP_SOCKETS_SPARE;
+    uint64_t spare = GATEWAY_REFUSALS_MAX + LOOP_SOCKETS_SPARE;
     uint64_t allowed = limit > spare ? limit - spare : 1; /* too few: the loop says so */
     if (wanted > allowed) {
         log_text(LOG_WARN, "few_descriptors",
