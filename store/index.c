@@ -482,9 +482,10 @@ void index_reserve_disk(struct index *index)
     int file;
     if (mdb_env_info(index->env, &info) != 0 || mdb_env_get_fd(index->env, &file) != 0) return;
     uint64_t end = (info.me_last_pgno + 1) * index->page_bytes;
+    if (end + DISK_RESERVE_BYTES / 2 <= index->reserved_end) return;
     /* When the disk is full already there is nothing to keep; some file systems cannot. */
-    int ignored = fallocate(file, FALLOC_FL_KEEP_SIZE, (off_t)end, (off_t)DISK_RESERVE_BYTES);
-    (void)ignored;
+    if (fallocate(file, FALLOC_FL_KEEP_SIZE, (off_t)end, (off_t)DISK_RESERVE_BYTES) == 0)
+        index->reserved_end = end + DISK_RESERVE_BYTES;
 }
 
 /* --- state --- */

@@ -28,6 +28,7 @@ struct index {
     uint32_t format; /* that the environment was written in */
     uint64_t map_bytes_max, map_bytes;
     uint64_t page_bytes;
+    uint64_t reserved_end; /* of the file: disk space is kept up to there */
     unsigned grown;
     bool is_map_full;
 
