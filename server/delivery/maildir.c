@@ -4,9 +4,12 @@
  * state's function, and that starts the next one.
  *
  *   OPEN_TMP -> (READ, WRITE)* -> CLOSE_BODY -> SYNC_FILE -> CLOSE_FILE -> LINK -> OPEN_NEW
- *      | ENOENT: MAKE_DIR -> (OPEN_PARENT -> SYNC_PARENT)*      -> SYNC_NEW -> UNLINK_TMP -> result
- *      | EEXIST: UNLINK_STALE
- *   any failure -> CLEAN_BODY -> CLEAN_NEW -> CLEAN_TMP -> deferred */
+ *      | EEXIST: UNLINK_STALE                                   -> SYNC_NEW -> UNLINK_TMP -> result
+ *   OPEN_TMP or LINK, ENOENT -> (MAKE_DIR -> OPEN_PARENT -> SYNC_PARENT)* -> it again, once
+ *   any failure -> CLEAN_BODY -> CLEAN_NEW -> CLEAN_TMP -> deferred
+ *
+ * Directories are made and synced from the top, tmp last: where tmp is, the others are, on the disk
+ * too, whoever made them and was cut off. */
 #include "server/delivery/maildir.h"
 
 #include "server/delivery/delivery_internal.h"
@@ -60,10 +63,12 @@ struct maildir_writer {
     int file;             /* LOOP_FILE_NONE: none is open */
     int err;              /* why the recipient is deferred */
     uint8_t state;        /* enum writer_state */
-    uint8_t subdirs_made; /* of tmp, new, cur */
+    uint8_t subdirs_made; /* of `subdirs` */
     bool is_body_open, has_body_ended;
     bool has_tmp, has_new; /* files of ours that a failure removes */
     bool has_made_dirs, has_removed_stale;
+    bool is_dir_new;  /* the one that is being made was not there before */
+    bool is_complete; /* the file in tmp: it is to be linked */
     size_t base_len;
     char base[MAILDIR_PATH_BYTES_MAX + 1];
     char name[MAILDIR_NAME_BYTES_MAX + 1];
@@ -71,10 +76,11 @@ struct maildir_writer {
     char buffer[BUFFER_BYTES];
 };
 
-static const char *const subdirs[] = {"tmp", "new", "cur"};
+static const char *const subdirs[] = {"cur", "new", "tmp"};
 
 static void run(struct maildir_writer *w);
 static void next_dir(struct maildir_writer *w);
+static void link_file(struct maildir_writer *w);
 static void fill(struct maildir_writer *w);
 static void close_body(struct maildir_writer *w);
 
@@ -159,6 +165,14 @@ static void on_cleaned(struct maildir_writer *w, int result)
 
 /* --- the file in tmp --- */
 
+static void make_dirs(struct maildir_writer *w)
+{
+    w->has_made_dirs = true;
+    w->dir_len = 0;
+    w->subdirs_made = 0;
+    next_dir(w);
+}
+
 static void open_tmp(struct maildir_writer *w)
 {
     w->state = ST_OPEN_TMP;
@@ -178,10 +192,7 @@ static void write_return_path(struct maildir_writer *w)
 static void on_tmp_open(struct maildir_writer *w, int result)
 {
     if (result == -ERR_NOT_FOUND && !w->has_made_dirs) {
-        w->has_made_dirs = true;
-        w->dir_len = 0;
-        w->subdirs_made = 0;
-        next_dir(w);
+        make_dirs(w);
     } else if (result == -ERR_EXISTS && !w->has_removed_stale) {
         /* Left by an attempt that was cut off: the name is ours alone. */
         w->has_removed_stale = true;
@@ -222,6 +233,9 @@ static void next_dir(struct maildir_writer *w)
     } else if (w->subdirs_made < ARRAY_LEN(subdirs)) {
         path = path_of(w, subdirs[w->subdirs_made], NULL);
         w->subdirs_made++;
+    } else if (w->is_complete) {
+        link_file(w);
+        return;
     } else {
         open_tmp(w);
         return;
@@ -232,15 +246,13 @@ static void next_dir(struct maildir_writer *w)
 
 static void on_dir_made(struct maildir_writer *w, int result)
 {
-    if (result == -ERR_EXISTS) {
-        next_dir(w);
-        return;
-    }
-    if (result < 0) {
+    if (result < 0 && result != -ERR_EXISTS) {
         fail(w, result);
         return;
     }
-    /* A new name is durable when the directory that holds it is synced. */
+    w->is_dir_new = result >= 0;
+    /* A new name is durable when the directory that holds it is synced; and one that is there
+     * already may have been made by somebody who did not come to that. */
     char *slash = strrchr(w->path, '/');
     ASSERT(slash != NULL);
     slash[slash == w->path ? 1 : 0] = '\0';
@@ -250,6 +262,10 @@ static void on_dir_made(struct maildir_writer *w, int result)
 
 static void on_parent_open(struct maildir_writer *w, int result)
 {
+    if (result == -ERR_ACCESS && !w->is_dir_new) { /* far above what is ours */
+        next_dir(w);
+        return;
+    }
     if (result < 0) {
         fail(w, result);
         return;
@@ -377,12 +393,8 @@ static void on_file_synced(struct maildir_writer *w, int result)
     loop_close(loop_of(w), file, &w->op);
 }
 
-static void on_file_closed(struct maildir_writer *w, int result)
+static void link_file(struct maildir_writer *w)
 {
-    if (result < 0) {
-        fail(w, result);
-        return;
-    }
     char from[PATH_MAX];
     struct buf copy = {from, 0, sizeof(from), false};
     buf_append_cstr(&copy, path_of(w, "tmp", w->name));
@@ -392,10 +404,24 @@ static void on_file_closed(struct maildir_writer *w, int result)
     loop_link(loop_of(w), from, path_of(w, "new", w->name), &w->op);
 }
 
+static void on_file_closed(struct maildir_writer *w, int result)
+{
+    if (result < 0) {
+        fail(w, result);
+        return;
+    }
+    w->is_complete = true;
+    link_file(w);
+}
+
 static void on_linked(struct maildir_writer *w, int result)
 {
     /* EEXIST: the name holds the message's id, so this is what an earlier attempt has delivered
      * before its result was on disk. */
+    if (result == -ERR_NOT_FOUND && !w->has_made_dirs) {
+        make_dirs(w);
+        return;
+    }
     if (result < 0 && result != -ERR_EXISTS) {
         fail(w, result);
         return;
@@ -497,6 +523,7 @@ static bool begin_recipient(struct maildir_writer *w)
             w->has_body_ended = false;
             w->has_made_dirs = false;
             w->has_removed_stale = false;
+            w->is_complete = false;
             open_tmp(w);
             return true;
         }

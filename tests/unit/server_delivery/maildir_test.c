@@ -171,6 +171,35 @@ TEST(a_mailbox_that_cannot_be_written_defers)
     world_destroy(w);
 }
 
+/* A crash between two mkdir(2), or a hand that tidied up. */
+TEST(a_mailbox_without_some_of_its_directories_is_made_whole)
+{
+    static const char *const missing[] = {"new", "cur", "tmp", "new cur", "new tmp", "new cur tmp"};
+    struct world *w = make_world();
+    world_start(w);
+    for (size_t i = 0; i < ARRAY_LEN(missing); i++) {
+        char path[1300], box[16], recipients[40];
+        snprintf(box, sizeof(box), "joe%zu", i);
+        snprintf(path, sizeof(path), "%s/mail", w->dir);
+        (void)mkdir(path, 0700);
+        snprintf(path, sizeof(path), "%s/mail/box.test", w->dir);
+        (void)mkdir(path, 0700);
+        snprintf(path, sizeof(path), "%s/mail/box.test/%s", w->dir, box);
+        CHECK_EQ(box, mkdir(path, 0700), 0);
+        static const char *const all[] = {"new", "cur", "tmp"};
+        for (size_t j = 0; j < ARRAY_LEN(all); j++) {
+            snprintf(path, sizeof(path), "%s/mail/box.test/%s/%s", w->dir, box, all[j]);
+            if (strstr(missing[i], all[j]) == NULL) CHECK_EQ(path, mkdir(path, 0700), 0);
+        }
+        snprintf(recipients, sizeof(recipients), "%s@box.test", box);
+        world_send(w, BODY, recipients);
+        WORLD_WAIT(w, world_look(w).messages == 0);
+        CHECK_SLICE(missing[i], new_file(w, box), file_text);
+        CHECK_EQ(missing[i], TMP_COUNT(w, box), 0);
+    }
+    world_destroy(w);
+}
+
 TEST(an_address_that_can_have_no_mailbox_fails)
 {
     struct world *w = make_world();
