@@ -189,8 +189,8 @@ static uint64_t live_of(void *owner, uint32_t number)
 static int wait_for_segment(struct shard *shard)
 {
     struct segments *segments = &shard->segments;
-    segments_prepare(segments);
     while (segments->free_count == 0) {
+        segments_prepare(segments); /* anew when the one that was there could not be opened */
         int err = loop_turn(shard->queue->loop, true);
         if (err != 0) return err;
         int make_err = segments->make_err;
