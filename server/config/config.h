@@ -65,7 +65,8 @@ struct config_listener {
         uint64_t timeout_ms;
     } proxy_protocol;
     struct config_networks xclient_from, xforward_from;
-    uint64_t greeting_delay_ms; /* the banner is held for so long: who talks first is no client */
+    bool verifies_sender_domain; /* of senders that did not authenticate: it must be in the DNS */
+    uint64_t greeting_delay_ms;  /* the banner is held for so long: who talks first is no client */
     struct {
         uint64_t connections, connections_per_client, message_size, recipients;
         uint64_t recipient_domains; /* of one message; 0: no limit */

@@ -174,7 +174,7 @@ static void on_checked(struct mail *mail)
     } else {
         advance(s, job->is_dropped ? EXCHANGE_ERROR : auth->checked);
     }
-    session_auth_returned(s);
+    session_wait_over(s);
 }
 
 static void submit(struct session *s)

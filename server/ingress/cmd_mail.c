@@ -94,6 +94,17 @@ static bool open_transaction(struct session *s, const struct mail *mail)
     return true;
 }
 
+void mail_answer(struct session *s, enum reply_id bad)
+{
+    if (bad == REPLY_NONE) {
+        session_reply(s, REPLY_SENDER_OK);
+        return;
+    }
+    s->junk++;
+    session_log_rejected(s, bad, (struct slice){0});
+    session_reply(s, bad);
+}
+
 void cmd_mail(struct session *s, const struct command *command)
 {
     struct mail mail = {.params = {.size = 0}};
@@ -104,10 +115,18 @@ void cmd_mail(struct session *s, const struct command *command)
     }
     if (bad == REPLY_NONE && !open_transaction(s, &mail)) bad = REPLY_STORAGE_FULL;
     if (bad != REPLY_NONE) {
-        s->junk++;
-        session_log_rejected(s, bad, (struct slice){0});
-        session_reply(s, bad);
+        mail_answer(s, bad);
         return;
     }
-    session_reply(s, REPLY_SENDER_OK);
+    switch (sender_check_begin(s, &mail.sender)) {
+    case SENDER_CHECK_BEGUN:
+        break; /* mail_answer() comes */
+    case SENDER_CHECK_NOT_WANTED:
+        mail_answer(s, REPLY_NONE);
+        break;
+    case SENDER_CHECK_IMPOSSIBLE:
+        mail_answer(s, REPLY_SENDER_UNKNOWN_YET);
+        session_drop_transaction(s);
+        break;
+    }
 }

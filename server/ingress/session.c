@@ -339,7 +339,8 @@ static void session_free(struct session *s)
 /* The connection has ended, and nobody is at work for the session any more. */
 static void free_if_over(struct session *s)
 {
-    if (s->is_closed && !s->is_in_store && !s->is_greeting && !auth_is_in_flight(s))
+    if (s->is_closed && !s->is_in_store && !s->is_greeting && !auth_is_in_flight(s) &&
+        s->sender_check == NULL)
         session_free(s);
 }
 
@@ -352,6 +353,7 @@ static void session_on_closed(struct conn *conn)
     tls_uncount(s);
     if (s->txn != NULL) s->txn->window = NULL;
     session_drop_transaction(s);
+    sender_check_cancel(s);
     free_if_over(s);
 }
 
@@ -494,9 +496,9 @@ static void session_on_store(struct ring_op *op)
         store_answered(s);
 }
 
-void session_auth_returned(struct session *s)
+void session_wait_over(struct session *s)
 {
-    ASSERT(!auth_is_in_flight(s));
+    ASSERT(!auth_is_in_flight(s) && s->sender_check == NULL);
     if (s->is_closed)
         free_if_over(s);
     else

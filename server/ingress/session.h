@@ -30,7 +30,8 @@ enum session_state {
     SESSION_GREETING,  /* the banner is about to go out */
     SESSION_COMMAND,
     SESSION_AUTH,   /* waits for a response of the client */
-    SESSION_VERIFY, /* a password is being checked, on another thread */
+    SESSION_VERIFY, /* a password is being checked on another thread, or a sender's domain in the
+                       DNS */
     SESSION_DATA,
     SESSION_CHUNK, /* the octets of BDAT */
     SESSION_SPACE, /* waits for a block, then goes back to where it was */
@@ -52,13 +53,14 @@ struct session {
     struct ring_op greet_op; /* [greeting]: the banner's turn */
     struct endpoint peer;    /* the client: of the socket, or as a trusted proxy or XCLIENT said */
     uint64_t id;
-    uint64_t opened_ns;          /* the accept */
-    uint64_t started_ns;         /* the present state, or command */
-    uint64_t input_ns;           /* the last input */
-    char *helo;                  /* of the last good EHLO or HELO; NULL before */
-    char *user;                  /* that authenticated itself; NULL: nobody did */
-    struct session_auth *auth;   /* while AUTH is under way */
-    struct forwarded *forwarded; /* what XFORWARD or XCLIENT said; NULL: nothing */
+    uint64_t opened_ns;                /* the accept */
+    uint64_t started_ns;               /* the present state, or command */
+    uint64_t input_ns;                 /* the last input */
+    char *helo;                        /* of the last good EHLO or HELO; NULL before */
+    char *user;                        /* that authenticated itself; NULL: nobody did */
+    struct session_auth *auth;         /* while AUTH is under way */
+    struct sender_check *sender_check; /* while the DNS is asked for the sender's domain */
+    struct forwarded *forwarded;       /* what XFORWARD or XCLIENT said; NULL: nothing */
     struct line_reader line;
     uint32_t messages;     /* accepted in this session */
     uint32_t errors, junk; /* since the last accepted message */
@@ -145,9 +147,9 @@ bool session_count_client(struct session *s);
 /* Takes the count back: s->peer is about to become another. */
 void session_uncount_client(struct session *s);
 /* The answer to a password came and was worked in on the core, the session in another state than
- * [verify] now: goes on with what waits, or frees the session when its connection ended meanwhile.
- * Nothing may be done with the session afterwards. */
-void session_auth_returned(struct session *s);
+ * [verify] now (or the DNS has answered): goes on with what waits, or frees the session when its
+ * connection ended meanwhile. Nothing may be done with the session afterwards. */
+void session_wait_over(struct session *s);
 /* Arms the timer for a state whose deadline is not that of commands and data. */
 void session_arm(struct session *s, uint64_t ms);
 /* How often the timer comes back in all other states. */
@@ -178,6 +180,19 @@ void cmd_auth(struct session *s, const struct command *command);
 void cmd_xclient(struct session *s, const struct command *command);
 void cmd_xforward(struct session *s, const struct command *command);
 void cmd_other(struct session *s, const struct command *command);
+
+/* The reply to MAIL: REPLY_NONE when it is accepted. */
+void mail_answer(struct session *s, enum reply_id bad);
+/* The sender's domain (sender_check.c): BEGUN: the session is in [verify] and mail_answer() comes,
+ * unless the session ends before; IMPOSSIBLE: out of memory, or too many look-ups. */
+enum sender_check_begun {
+    SENDER_CHECK_NOT_WANTED,
+    SENDER_CHECK_BEGUN,
+    SENDER_CHECK_IMPOSSIBLE,
+};
+enum sender_check_begun sender_check_begin(struct session *s, const struct mailbox_address *sender);
+/* It ends soon, and then calls session_wait_over(). No effect when none is under way. */
+void sender_check_cancel(struct session *s);
 
 /* [command] (dispatch.c): one line, one reply. */
 size_t command_input(struct session *s, struct slice in);

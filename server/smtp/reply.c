@@ -120,6 +120,13 @@ static const struct {
         REPLY("auth_unknown", 504, "5.5.4 Mechanism is not offered, EHLO lists those that are"),
     [REPLY_SENDER_NOT_OWNED] =
         REPLY("sender_not_owned", 553, "5.7.1 This sender address is not yours to use"),
+    [REPLY_SENDER_NO_DOMAIN] =
+        REPLY("sender_no_domain", 550, "5.1.8 The sender's domain does not exist"),
+    [REPLY_SENDER_NULL_MX] =
+        REPLY("sender_null_mx", 550, "5.7.27 The sender's domain takes no mail (null MX)"),
+    [REPLY_SENDER_UNKNOWN_YET] =
+        REPLY("sender_unknown_yet", 451,
+              "4.1.8 The sender's domain cannot be looked up now, try again later"),
     [REPLY_BAD_UTF8] =
         REPLY("bad_unicode", 501, "5.5.2 Address is no valid UTF-8 or its domain no valid name"),
     [REPLY_TOO_MANY_DOMAINS] =

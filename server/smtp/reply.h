@@ -69,6 +69,9 @@ enum reply_id {
     REPLY_AUTH_REQUIRED,      /* 530 5.7.0 */
     REPLY_AUTH_UNKNOWN,       /* 504 5.5.4: no such mechanism */
     REPLY_SENDER_NOT_OWNED,   /* 553 5.7.1 */
+    REPLY_SENDER_NO_DOMAIN,   /* 550 5.1.8: not in the DNS, or without an address */
+    REPLY_SENDER_NULL_MX,     /* 550 5.7.27: takes no mail (RFC 7505 4.2) */
+    REPLY_SENDER_UNKNOWN_YET, /* 451 4.1.8: the DNS did not answer */
     REPLY_BAD_UTF8,           /* 501 5.5.2: an address that is no UTF-8, or no domain by IDNA */
     REPLY_TOO_MANY_DOMAINS,   /* 452 4.5.3 */
     REPLY_BAD_CHUNK_SIZE,     /* 501 5.5.4 */

@@ -489,6 +489,7 @@ void world_config(const char *directory, char *into, size_t cap)
              "listeners:\n"
              "  - name: mx\n"
              "    address: ['192.0.2.1:25']\n"
+             "    verify_sender_domain: true\n"
              "    limits: {connections_per_client: 1000, message_size: 2MiB}\n"
              "routes:\n"
              "  - match: {domain: [box.test]}\n"

@@ -59,6 +59,7 @@ TEST(every_value_is_shown_with_its_origin)
         "listeners[mx].timeouts.session: 0ms                           # default\n"
         "listeners[mx].timeouts.handshake: 30s                         # default\n"
         "listeners[mx].greeting_delay: 0ms                             # default\n"
+        "listeners[mx].verify_sender_domain: false                     # default\n"
         "routes[route-1].name: route-1                                 # default\n"
         "routes[route-1].match.domain: [a.test, *]                     # t.yaml:7:22\n"
         "routes[route-1].match.authenticated: false                    # default\n"
