@@ -20,7 +20,9 @@ TEST(reply_lines_are_well_formed)
         CHECK_EQ(name, line.data[4], line.data[0]);
         CHECK_EQ(name, line.data[5], '.');
         CHECK_EQ(name, line.data[7], '.');
-        CHECK_EQ(name, line.data[9], ' ');
+        size_t detail = strspn(line.data + 8, "0123456789"); /* RFC 3463 2: up to three digits */
+        CHECK(detail >= 1 && detail <= 3);
+        CHECK_EQ(name, line.data[8 + detail], ' ');
     }
 }
 
@@ -102,6 +104,9 @@ TEST(reply_codes_and_statuses_are_those_of_the_manual)
         {REPLY_AUTH_REQUIRED, "530 5.7.0 "},
         {REPLY_AUTH_UNKNOWN, "504 5.5.4 "},
         {REPLY_SENDER_NOT_OWNED, "553 5.7.1 "},
+        {REPLY_SENDER_NO_DOMAIN, "550 5.1.8 "},
+        {REPLY_SENDER_NULL_MX, "550 5.7.27 "},
+        {REPLY_SENDER_UNKNOWN_YET, "451 4.1.8 "},
         {REPLY_BAD_UTF8, "501 5.5.2 "},
         {REPLY_TOO_MANY_DOMAINS, "452 4.5.3 "},
         {REPLY_BAD_CHUNK_SIZE, "501 5.5.4 "},
