@@ -371,6 +371,7 @@ class ManyTest(ReloadTest):
         for count in known.values():
             self.assertGreater(count, 0)
         self.assertEqual(gateway.metric("postern_tls_handshakes_total", result="failed"), 0)
-        self.assertGreaterEqual(gateway.metric("postern_tls_handshakes_total"), sum(known.values()))
+        # A client is done before the server has read its last message and counts.
+        wait_until(lambda: gateway.metric("postern_tls_handshakes_total") >= sum(known.values()), "the count")
         gateway.stop()
         print(f"{sum(known.values())} handshakes during {RELOADS} reloads, none failed")
