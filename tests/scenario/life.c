@@ -5,6 +5,7 @@
 #include "server/auth/throttle.h"
 #include "server/core/gateway.h"
 #include "tests/scenario/world.h"
+#include "tests/support/disk_model.h"
 #include "tests/support/sim/sim.h"
 #include "tests/support/sim/sim_file.h"
 
@@ -13,6 +14,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -60,11 +62,29 @@ _Noreturn void ledger_fail(const char *format, ...)
     end_as(LIFE_VIOLATED);
 }
 
+/* The next life finds what the disk had. */
+static void lose_power(void)
+{
+    static const unsigned shares[] = {0, 50, 100};
+    char next[sizeof(ledger->directory)];
+    snprintf(next, sizeof(next), "%s", ledger->directory);
+    char *dot = strrchr(next, '.');
+    unsigned nth = dot != NULL ? (unsigned)strtoul(dot + 1, NULL, 10) : 0;
+    if (dot != NULL) *dot = '\0';
+    size_t len = strlen(next);
+    snprintf(next + len, sizeof(next) - len, ".%u", nth + 1);
+    sim_hooks = (struct sim_hooks){0};
+    if (mkdir(next, 0700) != 0) ledger_fail("cannot make %s", next);
+    disk_model_crash(next, sim_below, shares[sim_below(ARRAY_LEN(shares))]);
+    snprintf(ledger->directory, sizeof(ledger->directory), "%s", next);
+}
+
 static void on_completion(void)
 {
     life.completions++;
     if (life.plan.crash_after == 0 || life.completions < life.plan.crash_after) return;
     if (life.gateway != NULL) sim_file_crash(gateway_loop(life.gateway));
+    lose_power();
     end_as(LIFE_CRASHED);
 }
 
@@ -234,6 +254,8 @@ _Noreturn void life_run(const struct life_plan *plan)
     sim_hooks.completion = on_completion;
     sim_hooks.step = on_step;
     uint64_t begun_ns = sim_now_ns();
+    disk_model_hooks.ignores_syncs = plan->ignores_syncs;
+    disk_model_begin(ledger->directory);
     world_begin();
     open_gateway();
     ledger->restart_ns_max = MAX(ledger->restart_ns_max, sim_now_ns() - begun_ns);

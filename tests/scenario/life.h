@@ -18,6 +18,7 @@ struct life_plan {
     uint64_t span_ns;     /* of its clients; then it drains */
     unsigned client_count;
     bool has_disk_faults;
+    bool ignores_syncs;  /* nothing becomes durable: the checks must find it */
     bool has_lying_disk; /* writes are lost: the checks must find it */
     bool is_loud;        /* the log goes to standard error */
 };

@@ -1,7 +1,7 @@
 /* server_simulation.c - the whole server in a simulated world, life after life, from one seed.
  *
  *     server_simulation [--hours N] [--seed N] [--jobs N] [--loud] [--disk-faults] [--twice]
- *                       [--lying-disk]
+ *                       [--lying-disk] [--no-sync]
  *
  * A run of a seed is some lives that end with a crash, a failed sync or a drain, at any completion,
  * and a last one in which all is well, until the queue is empty. Then every message that got 250
@@ -23,11 +23,13 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/personality.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #define LIVES_MAX 12
+#define MEMORY_BYTES_MIN (1ull << 30)
 #define START_NS (1000 * NS_PER_S)
 #ifndef POSTERN_COMMIT
 #define POSTERN_COMMIT "unknown"
@@ -47,7 +49,7 @@ struct totals {
 struct options {
     double hours;
     uint64_t seed;
-    bool has_seed, is_loud, has_disk_faults, has_lying_disk, is_checked_twice;
+    bool has_seed, is_loud, has_disk_faults, has_lying_disk, ignores_syncs, is_checked_twice;
     unsigned jobs;
 };
 
@@ -68,6 +70,7 @@ static struct life_plan plan_life(uint64_t seed, unsigned nth, unsigned count,
         .seed = random,
         .is_last = nth + 1 == count,
         .is_loud = options->is_loud,
+        .ignores_syncs = options->ignores_syncs,
         .has_lying_disk = options->has_lying_disk,
         .has_disk_faults = options->has_disk_faults || mix(seed) % 4 == 0,
         .client_count = (unsigned)(mix(random) % 30),
@@ -148,7 +151,13 @@ static int remove_one(const char *path, const struct stat *stat_of, int kind, st
 
 static void make_directory(void)
 {
-    const char *base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : ".";
+    /* In memory, where there is enough of it: containers may have very little. */
+    struct statvfs memory;
+    bool has_memory = access("/dev/shm", W_OK) == 0 && statvfs("/dev/shm", &memory) == 0 &&
+                      (uint64_t)memory.f_bavail * memory.f_frsize >= MEMORY_BYTES_MIN;
+    char here[128];
+    const char *base = has_memory ? "/dev/shm" : getcwd(here, sizeof(here));
+    if (base == NULL) exit(2);
     snprintf(ledger->directory, sizeof(ledger->directory), "%s/postern-simulation-XXXXXX", base);
     if (mkdtemp(ledger->directory) == NULL) {
         perror(ledger->directory);
@@ -166,7 +175,11 @@ static bool run_seed(uint64_t seed, const struct options *options, struct totals
     enum life_end end = LIFE_DRAINED;
     for (unsigned i = 0; i < count && end != LIFE_VIOLATED; i++) {
         struct life_plan plan = plan_life(seed, i, count, options);
+        char before[sizeof(ledger->directory)];
+        memcpy(before, ledger->directory, sizeof(before));
         end = live(&plan);
+        if (strcmp(before, ledger->directory) != 0)
+            nftw(before, remove_one, 16, FTW_DEPTH | FTW_PHYS);
         ledger->lives++;
         ledger->crashes += end == LIFE_CRASHED;
         ledger->fatals += end == LIFE_FATAL;
@@ -241,7 +254,9 @@ static int report(const struct totals *of, const struct options *options)
                "%s%s --loud\n",
                t->failure, POSTERN_COMMIT, t->failed_seed,
                options->has_disk_faults ? " --disk-faults" : "",
-               options->has_lying_disk ? " --lying-disk" : "");
+               options->has_lying_disk  ? " --lying-disk"
+               : options->ignores_syncs ? " --no-sync"
+                                        : "");
         status = 1;
     }
     printf("%.0f simulated hours, %" PRIu64 " seeds, %" PRIu64 " lives, %" PRIu64
@@ -257,11 +272,15 @@ static int report(const struct totals *of, const struct options *options)
 static struct options read_options(int argc, char **argv)
 {
     struct options options = {.hours = 100, .jobs = (unsigned)sysconf(_SC_NPROCESSORS_ONLN)};
-    static const struct option names[] = {
-        {"hours", required_argument, NULL, 'h'}, {"seed", required_argument, NULL, 's'},
-        {"jobs", required_argument, NULL, 'j'},  {"loud", no_argument, NULL, 'l'},
-        {"disk-faults", no_argument, NULL, 'd'}, {"twice", no_argument, NULL, 't'},
-        {"lying-disk", no_argument, NULL, 'y'},  {NULL, 0, NULL, 0}};
+    static const struct option names[] = {{"hours", required_argument, NULL, 'h'},
+                                          {"seed", required_argument, NULL, 's'},
+                                          {"jobs", required_argument, NULL, 'j'},
+                                          {"loud", no_argument, NULL, 'l'},
+                                          {"disk-faults", no_argument, NULL, 'd'},
+                                          {"twice", no_argument, NULL, 't'},
+                                          {"lying-disk", no_argument, NULL, 'y'},
+                                          {"no-sync", no_argument, NULL, 'n'},
+                                          {NULL, 0, NULL, 0}};
     for (int name; (name = getopt_long(argc, argv, "", names, NULL)) != -1;) {
         switch (name) {
         case 'h':
@@ -280,6 +299,9 @@ static struct options read_options(int argc, char **argv)
             break;
         case 'd':
             options.has_disk_faults = true;
+            break;
+        case 'n':
+            options.ignores_syncs = true;
             break;
         case 'y':
             options.has_lying_disk = true;
