@@ -3,8 +3,13 @@
 #include "ring/base/memory.h"
 #include "store/index_internal.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define TABLES_MAX 8
 #define READERS_MAX 8
@@ -179,28 +184,75 @@ static int load(struct index *index, char *why, size_t why_cap)
     return err;
 }
 
+static int open_at(const struct index_options *options, const char *path, struct index **index_out,
+                   char *why, size_t why_cap)
+{
+    *index_out = NULL;
+    struct index *index = xcalloc(1, sizeof(*index));
+    index->shard = options->shard;
+    index->map_bytes_max = options->map_bytes_max;
+    index->map_bytes = options->map_bytes_max + INDEX_MAP_RESERVE_BYTES;
+    int rc = env_open(index, path);
+    int err = index_err(index, rc);
+    if (err == 0) err = load(index, why, why_cap);
+    if (err == 0) err = upgrade(index);
+    if (err == 0) {
+        *index_out = index;
+        return 0;
+    }
+    if (why[0] == '\0') snprintf(why, why_cap, "%s", rc != 0 ? mdb_strerror(rc) : err_str(err));
+    index_close(index);
+    return err;
+}
+
+static bool is_new(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 ? st.st_size == 0 : errno == ENOENT;
+}
+
+static int sync_directory_of(const char *path)
+{
+    char directory[PATH_MAX];
+    snprintf(directory, sizeof(directory), "%s", path);
+    char *slash = strrchr(directory, '/');
+    if (slash != NULL) *slash = '\0';
+    int fd = open(slash != NULL ? directory : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return -errno;
+    int err = fsync(fd) == 0 ? 0 : -errno;
+    close(fd);
+    return err;
+}
+
+/* LMDB writes both meta pages of a new file at once, and a loss of power may leave the second
+ * alone: a file that no start would open any more. So a new environment gets its name when it is
+ * whole and synced. */
+static int make_at(const struct index_options *options, char *why, size_t why_cap)
+{
+    char path[PATH_MAX], lock[PATH_MAX + 8];
+    int len = snprintf(path, sizeof(path), "%s.new", options->path);
+    if (len >= (int)sizeof(path)) return -ERR_TOO_LARGE;
+    snprintf(lock, sizeof(lock), "%s-lock", path);
+    (void)unlink(path);
+    (void)unlink(lock);
+    struct index *index;
+    int err = open_at(options, path, &index, why, why_cap);
+    if (err != 0) return err;
+    index_close(index);
+    (void)unlink(lock);
+    if (rename(path, options->path) != 0) return -errno;
+    return sync_directory_of(options->path);
+}
+
 int index_open(const struct index_options *options, struct index **index_out, char *why,
                size_t why_cap)
 {
     ASSERT(why_cap > 0);
     *index_out = NULL;
     why[0] = '\0';
-
-    struct index *index = xcalloc(1, sizeof(*index));
-    index->shard = options->shard;
-    index->map_bytes_max = options->map_bytes_max;
-    index->map_bytes = options->map_bytes_max + INDEX_MAP_RESERVE_BYTES;
-    int rc = env_open(index, options->path);
-    int err = index_err(index, rc);
-    if (err == 0) err = load(index, why, why_cap);
-    if (err == 0) err = upgrade(index);
-    if (err != 0) goto fail;
-    *index_out = index;
-    return 0;
-
-fail:
-    if (why[0] == '\0') snprintf(why, why_cap, "%s", rc != 0 ? mdb_strerror(rc) : err_str(err));
-    index_close(index);
+    int err = is_new(options->path) ? make_at(options, why, why_cap) : 0;
+    if (err == 0) return open_at(options, options->path, index_out, why, why_cap);
+    if (why[0] == '\0') snprintf(why, why_cap, "%s", err_str(err));
     return err;
 }
 
