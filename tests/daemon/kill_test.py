@@ -9,7 +9,7 @@ from tests.support.gateway import (
     IS_LONG, Gateway, fixed_port, is_sanitized, settings, wait_until, without_trace)
 from tests.support.sink_server import Sink
 
-ROUNDS = int(os.environ.get("POSTERN_KILL_ROUNDS", "100" if IS_LONG else "4" if is_sanitized() else "10"))
+ROUNDS = int(os.environ.get("POSTERN_KILL_ROUNDS", "10000" if IS_LONG and not is_sanitized() else "10" if is_sanitized() else "50"))
 
 
 class KillTest(unittest.TestCase):
