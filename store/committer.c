@@ -10,6 +10,7 @@
 #include "store/edit.h"
 
 #include "ring/base/clock.h"
+#include "ring/base/crash_point.h"
 #include "ring/base/log.h"
 #include "ring/base/memory.h"
 #include "ring/worker.h"
@@ -85,7 +86,10 @@ static int transact(struct committer *c, struct job *jobs)
             return err;
         }
     }
-    return index_commit(c->index);
+    CRASH_POINT("commit");
+    err = index_commit(c->index);
+    CRASH_POINT("committed");
+    return err;
 }
 
 static void fail_all(struct job_list *jobs, struct job_list *ended, int err)

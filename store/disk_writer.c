@@ -6,6 +6,7 @@
  * again. */
 #include "store/disk_writer.h"
 
+#include "ring/base/crash_point.h"
 #include "ring/base/log.h"
 #include "ring/base/memory.h"
 #include "ring/blocks.h"
@@ -60,6 +61,7 @@ static void on_run_synced(struct segment_wait *wait, int err)
 
 static void complete_run(struct write_run *run)
 {
+    CRASH_POINT("body_written");
     if (run->is_synced && run->writer->method == SYNC_FDATASYNC) {
         run->sync.done = on_run_synced;
         segment_sync(run->segment, &run->sync);

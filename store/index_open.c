@@ -1,5 +1,6 @@
 /* index_open.c - opening a shard's environment: what it is, and what has to be known of it. */
 #include "ring/base/clock.h"
+#include "ring/base/crash_point.h"
 #include "ring/base/memory.h"
 #include "store/index_internal.h"
 
@@ -240,6 +241,7 @@ static int make_at(const struct index_options *options, char *why, size_t why_ca
     if (err != 0) return err;
     index_close(index);
     (void)unlink(lock);
+    CRASH_POINT("index_made");
     if (rename(path, options->path) != 0) return -errno;
     return sync_directory_of(options->path);
 }

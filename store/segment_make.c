@@ -7,6 +7,7 @@
  * whole file gets its name: whatever is called .seg can be used. */
 #include "store/segment.h"
 
+#include "ring/base/crash_point.h"
 #include "ring/base/log.h"
 #include "ring/blocks.h"
 
@@ -44,6 +45,7 @@ static void end(struct segments *segments)
     maker->segment = NULL;
     segments->make_err = maker->err;
     if (maker->err == 0) {
+        CRASH_POINT("segment_made");
         segment->file = maker->file;
         segments->open_count++;
         segment_set_free(segment);
@@ -168,6 +170,7 @@ static void start_sync(struct segments *segments)
 static void start_rename(struct segments *segments)
 {
     char from[PATH_CAP], to[PATH_CAP];
+    CRASH_POINT("segment_zeroed");
     new_path(segments, from, sizeof(from));
     segment_path(segments->maker.segment, to, sizeof(to));
     segments->maker.op.done = on_step;

@@ -8,6 +8,7 @@
  * when another bounce has used it meanwhile: only what goes on its way to the queue has memory. */
 #include "server/delivery/bounce.h"
 
+#include "ring/base/crash_point.h"
 #include "server/delivery/bounce_targets.h"
 #include "server/delivery/bounce_text.h"
 #include "server/delivery/client_script.h"
@@ -265,6 +266,7 @@ static void on_stored(struct bounce *b, int result)
     }
     struct bounces *bounces = b->bounces;
     struct delivery *delivery = bounces->delivery;
+    CRASH_POINT("notification_stored");
     log_notified(b, queue_put_id(b->put));
     struct message *notification = queue_put_take(b->put);
     clear_reports(bounces, b->message, true);

@@ -12,6 +12,7 @@
  * too, whoever made them and was cut off. */
 #include "server/delivery/maildir.h"
 
+#include "ring/base/crash_point.h"
 #include "server/delivery/delivery_internal.h"
 #include "server/delivery/maildir_path.h"
 #include "server/delivery/parcel.h"
@@ -426,6 +427,7 @@ static void on_linked(struct maildir_writer *w, int result)
         fail(w, result);
         return;
     }
+    CRASH_POINT("maildir_linked");
     w->has_new = result >= 0;
     w->state = ST_OPEN_NEW;
     loop_open(loop_of(w), path_of(w, "new", NULL), O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0, &w->op);
@@ -448,6 +450,7 @@ static void on_new_synced(struct maildir_writer *w, int result)
         fail(w, result);
         return;
     }
+    CRASH_POINT("maildir_synced");
     loop_close(loop_of(w), w->file, NULL);
     w->file = LOOP_FILE_NONE;
     w->has_new = false;

@@ -4,6 +4,7 @@
  *                ^______________________| while some recipients found no place */
 #include "server/delivery/parcel.h"
 
+#include "ring/base/crash_point.h"
 #include "server/delivery/bounce.h"
 #include "server/delivery/client_script.h"
 #include "server/delivery/delivery_internal.h"
@@ -91,6 +92,7 @@ static void give_back(struct parcel *parcel)
         free_parcel(parcel);
     } else {
         parcel->settled_due_ms = earliest_due(&message->envelope);
+        CRASH_POINT("settle");
         queue_settle(delivery->queue, message, &parcel->op);
     }
 }

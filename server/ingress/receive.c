@@ -4,6 +4,8 @@
  * receive_chunk.c), receive_end() with the envelope, and the queue's answer becomes the reply. A
  * message that is refused on the way loses its put at once; its rest is read in constant memory. */
 #include "server/ingress/receive.h"
+
+#include "ring/base/crash_point.h"
 #include "server/ingress/forwarded.h"
 
 #include "server/ingress/trace.h"
@@ -250,7 +252,9 @@ static void accepted(struct session *s)
     counter_add(&counters->messages, 1);
     counter_add(&counters->message_bytes, content_bytes(txn));
     log_received(s, duration_ns);
+    CRASH_POINT("accept");
     reply_queued(s, queue_put_id(txn->put));
+    CRASH_POINT("accepted");
     s->messages++;
     s->errors = s->junk = 0;
 
