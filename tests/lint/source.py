@@ -9,6 +9,7 @@ SKIPPED_FOLDERS = {".git", "build", "var", "__pycache__"}
 
 PRODUCT_FOLDERS = ("ring", "store", "resolver", "server")
 CODE_FOLDERS = PRODUCT_FOLDERS + ("bench", "tests")
+FUZZ_CORPUS = ("tests", "fuzz", "corpus")  # bytes that a fuzzer chose
 
 
 def tree_files(root):
@@ -16,7 +17,7 @@ def tree_files(root):
     found = []
     for path in sorted(Path(root).rglob("*")):
         relative = path.relative_to(root)
-        if SKIPPED_FOLDERS.intersection(relative.parts):
+        if SKIPPED_FOLDERS.intersection(relative.parts) or relative.parts[:3] == FUZZ_CORPUS:
             continue
         if path.is_file() and not path.is_symlink():
             found.append(relative)
