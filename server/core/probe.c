@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PROBE_TRIES_MAX 40
+#define PROBE_TRIES_MAX 100
 #define PROBE_PAUSE_MS 50
 
 /* SO_REUSEPORT would let a second gateway of the same user share the port without a word, so one

@@ -16,7 +16,7 @@
  *
  * A violation prints its history and change; with both given, exactly these states are made again.
  * The mutations, and the program without checksums, must be caught. */
-#include "tests/scenario/store_history.h"
+#include "tests/scenario/store_check.h"
 
 #include "ring/base/memory.h"
 #include "tests/support/disk_model.h"
@@ -46,7 +46,6 @@
 #define STATE_SECONDS 60 /* a recovery that takes longer does not end */
 #define FLIP_TRIES 4000
 #define MEMORY_BYTES_MIN (512ull << 20)
-#define LATER_MS (40ull * 24 * 3600 * 1000) /* by then everything is due */
 
 enum variant { KEEP_NOTHING, KEEP_ALL, KEEP_HALF, KEEP_SOME, FLIP_BYTE, VARIANTS };
 
@@ -86,7 +85,7 @@ static uint64_t below(uint64_t limit)
     return mix(here.random) % limit;
 }
 
-NORETURN static void fail(const char *format, ...)
+NORETURN void store_check_fail(const char *format, ...)
 {
     if (!atomic_exchange(&totals->has_failed, true)) {
         char what[512];
@@ -115,153 +114,23 @@ static void remove_tree(const char *path)
     (void)nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-/* --- what must be there --- */
-
-static const char *state_name(const struct fact *fact)
-{
-    static const char *const names[] = {"not answered", "answered", "ending",
-                                        "ended",        "refused",  "in doubt"};
-    return names[fact->state];
-}
-
-static uint64_t held[FACTS_MAX];
-static unsigned held_count;
-
-static void find(void *owner, enum queue_item_state state, uint64_t due_ms,
-                 const struct message *message)
-{
-    uint64_t *count = owner;
-    (void)due_ms;
-    ++*count;
-    if (state == ITEM_CORRUPT && here.variant == FLIP_BYTE) return;
-    struct fact *fact = fact_of(message);
-    if (fact == NULL || state == ITEM_CORRUPT) fail("a message without a sound record");
-    unsigned number = (unsigned)(fact - history.facts);
-    if (fact->seen++ > 0) fail("message %u is there twice", number);
-    if (fact->state == FACT_GONE || fact->state == FACT_REFUSED)
-        fail("message %u (%s) is there", number, state_name(fact));
-    bool is_held = state == ITEM_HELD;
-    if (is_held != fact->is_held && is_held != fact->is_held_next)
-        fail("message %u is %sheld", number, is_held ? "" : "not ");
-    if (is_held) held[held_count++] = message->id;
-    uint8_t recipients = fact_recipients(message);
-    if (recipients != fact->recipients && recipients != fact->recipients_next)
-        fail("message %u (%s): the states of its recipients are %02x, not %02x or %02x", number,
-             state_name(fact), recipients, fact->recipients, fact->recipients_next);
-}
-
-/* Looks at the whole queue, releases what is held, and returns how many there are. */
-static uint64_t find_all(void)
-{
-    uint64_t count = 0;
-    held_count = 0;
-    for (uint32_t i = 0; i < history.fact_count; i++)
-        history.facts[i].seen = 0;
-    struct queue_page page = {.count_max = FACTS_MAX, .item = find, .owner = &count};
-    int err = queue_list(history.queue, &page);
-    if (err != 0 || page.has_more) fail("the queue cannot be listed: %s", err_str(err));
-    for (uint32_t i = 0; i < history.fact_count; i++) {
-        const struct fact *fact = &history.facts[i];
-        if (fact->state == FACT_OWED && fact->seen == 0)
-            fail("LOST: message %u of %" PRIu64 " bytes", i, fact->bytes);
-    }
-    for (unsigned i = 0; i < held_count; i++) {
-        struct queue_edit edit = {.kind = EDIT_RELEASE, .id = held[i]};
-        err = queue_edit(history.queue, &edit, 1);
-        if (err != 0 || edit.result != 0) fail("a held message cannot be released");
-    }
-    return count;
-}
-
-/* --- and can be delivered --- */
-
-static void deliver(struct message *message)
-{
-    struct fact *fact = fact_of(message);
-    struct store_wait wait;
-    if (fact == NULL || fact->seen == 0) fail("a message was leased that is not in the queue");
-    int err = store_read_body(message, fact);
-    if (err == -ERR_CORRUPT && here.variant == FLIP_BYTE) {
-        atomic_fetch_add(&totals->flips_noticed, 1);
-        queue_set_aside(history.queue, message, store_wait_begin(&wait));
-        (void)store_wait_end(&wait);
-        return;
-    }
-    if (err != 0)
-        fail("message %u (%s): its body: %s", (unsigned)(fact - history.facts), state_name(fact),
-             err == -ERR_INVALID ? "other bytes" : err_str(err));
-    for (uint32_t i = 0; i < message->envelope.recipient_count; i++) {
-        message->envelope.recipients[i].state = RECIPIENT_DELIVERED;
-        message->envelope.recipients[i].report = REPORT_NONE;
-    }
-    queue_settle(history.queue, message, store_wait_begin(&wait));
-    err = store_wait_end(&wait);
-    if (err != 0) fail("a message cannot be settled: %s", err_str(err));
-    fact->state = FACT_GONE;
-}
-
-static uint64_t deliver_all(void)
-{
-    uint64_t count = 0;
-    for (;;) {
-        struct lease lease;
-        struct list *node;
-        int err = store_lease(&lease, 16);
-        if (err < 0) fail("cannot lease: %s", err_str(err));
-        if (err == 0 && lease.next_due_ms == UINT64_MAX) return count;
-        if (err == 0) fail("a message is not due after all that time");
-        while ((node = list_pop_front(&lease.messages)) != NULL) {
-            count++;
-            deliver(LIST_ENTRY(node, struct message, node));
-        }
-    }
-}
-
-static void open_state(const char *directory)
-{
-    char why[512] = "";
-    int err = store_open(directory, FACTS_MAX, why, sizeof(why));
-    if (err != 0) fail("the queue does not open: %s %s", err_str(err), why);
-}
-
-/* All of it is gone by now; a new message stays over the next start. */
-static void go_on(const char *directory)
-{
-    int err = store_put_one();
-    if (err != 0) fail("no message can be put: %s", err_str(err));
-    store_give_back();
-    store_close();
-    open_state(directory);
-    if (find_all() != 1) fail("a message was lost by a clean restart");
-    if (deliver_all() != 1) fail("the queue is not empty in the end");
-    store_close();
-}
+/* --- a state --- */
 
 static void check_state(const char *directory)
 {
     sim_hooks = (struct sim_hooks){0};
+    struct store_check check = {.seed = mix(here.random),
+                                .may_be_corrupt = here.variant == FLIP_BYTE};
     sim_end(); /* the world before is let lie as it was */
-    sim_begin(mix(here.random), 0, SIM_START_WALL_MS + LATER_MS);
-    open_state(directory);
-    uint64_t count = find_all();
-    const struct queue_counters *counters = queue_counters(history.queue);
-    loop_wake(history.loop);
-    sim_run_until(sim_now_ns() + 3 * NS_PER_S); /* the counters follow */
-    uint64_t counted = counter_get(&counters->queued) + counter_get(&counters->held);
-    if (counted != count)
-        fail("%" PRIu64 " messages are counted, %" PRIu64 " are there", counted, count);
-    if (deliver_all() != count) fail("not every message was leased");
-    atomic_fetch_add(&totals->found, count);
-    /* What was found wrong stays, set aside. */
-    if (here.variant != FLIP_BYTE) go_on(directory);
+    store_check(&check, directory);
+    atomic_fetch_add(&totals->found, check.found);
+    atomic_fetch_add(&totals->flips_noticed, check.corrupt);
 }
-
-/* --- a state --- */
 
 static void make_directory(char *path, size_t cap, const char *suffix)
 {
     snprintf(path, cap, "%s-%" PRIu64 "-%d%s", here.directory, here.op, here.variant, suffix);
-    if (mkdir(path, 0700) != 0) fail("cannot make %s: %s", path, strerror(errno));
+    if (mkdir(path, 0700) != 0) store_check_fail("cannot make %s: %s", path, strerror(errno));
 }
 
 /* One byte of a body that is there is another one now. False: there is none. */
@@ -351,10 +220,11 @@ static void look_at_state(enum variant variant)
         if (errno != EINTR) abort();
     }
     if (WIFSIGNALED(status) || (WEXITSTATUS(status) != 0 && !totals->has_failed))
-        fail("the recovery %s: %s %d",
-             WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM ? "does not end" : "died",
-             WIFSIGNALED(status) ? "signal" : "exit status",
-             WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+        store_check_fail("the recovery %s: %s %d",
+                         WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM ? "does not end"
+                                                                            : "died",
+                         WIFSIGNALED(status) ? "signal" : "exit status",
+                         WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
     remove_states(variant);
     atomic_fetch_add(&totals->states, 1);
     if (totals->has_failed) {
@@ -407,7 +277,7 @@ NORETURN static void run_history(uint64_t seed)
     disk_model_hooks.before = NULL;
     atomic_fetch_add(&totals->histories, 1);
     atomic_fetch_add(&totals->operations, here.op);
-    atomic_fetch_add(&totals->messages, history.fact_count);
+    atomic_fetch_add(&totals->messages, history.facts->count);
     _exit(0);
 }
 
@@ -503,6 +373,8 @@ static void read_options(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    static struct facts facts;
+    history.facts = &facts;
     read_options(argc, argv);
     totals = mmap(NULL, sizeof(*totals), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (totals == MAP_FAILED) abort();

@@ -164,7 +164,7 @@ static void make_pattern(void)
 static size_t pattern_at(const struct fact *fact, uint64_t at)
 {
     if (!work.has_pattern) make_pattern();
-    return ((uint64_t)(fact - history.facts) * 7919 + at) % PATTERN_BYTES;
+    return ((uint64_t)(fact - history.facts->list) * 7919 + at) % PATTERN_BYTES;
 }
 
 static void fill_body(char *into, const struct fact *fact, uint64_t at, size_t bytes)
@@ -195,7 +195,7 @@ struct fact *fact_of(const struct message *message)
     if (sender.len == 0 || sender.len >= sizeof(text)) return NULL;
     memcpy(text, sender.data, sender.len);
     unsigned long number = strtoul(text, NULL, 10);
-    return number < history.fact_count ? &history.facts[number] : NULL;
+    return number < history.facts->count ? &history.facts->list[number] : NULL;
 }
 
 uint8_t fact_recipients(const struct message *message)
@@ -267,7 +267,7 @@ static void finish_upload(struct upload *upload)
 {
     struct fact *fact = upload->fact;
     char sender[16];
-    snprintf(sender, sizeof(sender), "%u", (unsigned)(fact - history.facts));
+    snprintf(sender, sizeof(sender), "%u", (unsigned)(fact - history.facts->list));
     struct recipient recipients[FACT_RECIPIENTS_MAX];
     for (uint32_t i = 0; i < fact->recipient_count; i++)
         recipients[i] = (struct recipient){.address = SLICE("someone@example.test")};
@@ -324,11 +324,11 @@ static void stream(struct upload *upload)
 
 static bool begin_upload(struct upload *upload)
 {
-    if (history.fact_count == FACTS_MAX) return false;
+    if (history.facts->count == FACTS_MAX) return false;
     uint64_t bytes = some_bytes();
     struct put *put;
     if (queue_put_begin(history.queue, sim_below(2) == 0 ? bytes : 0, &put) != 0) return false;
-    struct fact *fact = &history.facts[history.fact_count++];
+    struct fact *fact = &history.facts->list[history.facts->count++];
     *fact = (struct fact){.bytes = bytes,
                           .recipient_count = 1 + (uint32_t)sim_below(FACT_RECIPIENTS_MAX),
                           .is_in_memory = true};
@@ -339,8 +339,8 @@ static bool begin_upload(struct upload *upload)
 static unsigned owed_count(void)
 {
     unsigned count = 0;
-    for (uint32_t i = 0; i < history.fact_count; i++)
-        count += history.facts[i].state == FACT_OWED;
+    for (uint32_t i = 0; i < history.facts->count; i++)
+        count += history.facts->list[i].state == FACT_OWED;
     return count;
 }
 
@@ -483,8 +483,8 @@ static void look_at(void *owner, enum queue_item_state state, uint64_t due_ms,
 
 static void act_edit(void)
 {
-    if (work.is_leasing || history.fact_count == 0) return;
-    struct fact *fact = &history.facts[sim_below(history.fact_count)];
+    if (work.is_leasing || history.facts->count == 0) return;
+    struct fact *fact = &history.facts->list[sim_below(history.facts->count)];
     if (fact->state != FACT_OWED || fact->is_in_memory) return;
     struct id_search search = {.fact = fact};
     struct queue_page page = {.count_max = FACTS_MAX, .item = look_at, .owner = &search};

@@ -34,9 +34,13 @@ struct fact {
     unsigned seen;     /* for who checks */
 };
 
+struct facts {
+    struct fact list[FACTS_MAX];
+    uint32_t count;
+};
+
 struct store_history {
-    struct fact facts[FACTS_MAX];
-    uint32_t fact_count;
+    struct facts *facts; /* the program's; in memory that outlives the process, if it wants */
     struct loop *loop;
     struct blocks *blocks;
     struct spool *spool;
