@@ -243,7 +243,7 @@ static bool has_faults(void)
 static int some_fault(enum disk_op op)
 {
     static const unsigned apart[] = {
-        [DISK_WRITE] = 300, [DISK_SIZE] = 30, [DISK_NAME] = 60, [DISK_SYNC] = 3000};
+        [DISK_WRITE] = 300, [DISK_SIZE] = 30, [DISK_NAME] = 60, [DISK_SYNC] = 400};
     uint64_t random = mix(here.seed * 13 + here.op);
     if (!has_faults() || random % apart[op] != 0) return 0;
     return (random >> 40) % 4 == 0 ? EIO : ENOSPC;

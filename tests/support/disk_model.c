@@ -455,7 +455,11 @@ static int sync_fd(int fd, long number)
     struct image *image = image_of(fd);
     bool is_directory = model.is_on && fd >= 0 && fd < FDS_MAX && model.fds[fd].directory != NULL;
     if (image == NULL && !is_directory) return (int)syscall(number, fd);
-    if (!is_allowed(DISK_SYNC)) return -1;
+    if (!is_allowed(DISK_SYNC)) {
+        /* As Linux has it: the pages are clean now, and never reach the disk any more. */
+        if (image != NULL) drop_changes(image);
+        return -1;
+    }
     if (image != NULL)
         make_stable(image);
     else
