@@ -11,7 +11,9 @@
 
 #include <stdlib.h>
 
-#define DATA_RATE_AFTER_MS 30000 /* the average rate of a message is judged from here on */
+#define STRESS_PERCENT 80          /* of limits.connections of the listener */
+#define STRESS_COMMAND_MS 10000ull /* for a command, where the configuration gives more */
+#define DATA_RATE_AFTER_MS 30000   /* the average rate of a message is judged from here on */
 
 static size_t greeting_input(struct session *s, struct slice in);
 static void greet(struct session *s);
@@ -104,12 +106,22 @@ void session_go(struct session *s, enum session_state next)
     s->started_ns = loop_now_ns(s->conn.host->loop);
 }
 
+/* Nearly as many connections as the listener may have: what a session may cost is cut, so that
+ * those who do something find a place (as Postfix does, "stress"). */
+static bool is_under_stress(const struct session *s)
+{
+    const uint64_t *open = &s->ingress->options.shared->listener_connections[s->listener_index];
+    uint64_t limit = session_config(s)->limits.connections;
+    return __atomic_load_n(open, __ATOMIC_RELAXED) * 100 >= limit * STRESS_PERCENT;
+}
+
 /* No deadline of a session is nearer than this from the start of its state, so that the timer need
  * not be moved for each command: it comes back this often and looks. */
 uint64_t session_timer_period_ms(const struct session *s)
 {
     const struct config_listener *config = session_config(s);
     uint64_t period = MIN(config->timeouts.command_ms, config->timeouts.data_ms);
+    period = MIN(period, STRESS_COMMAND_MS);
     if (config->timeouts.data_rate_min > 0) period = MIN(period, DATA_RATE_AFTER_MS);
     if (config->timeouts.session_ms > 0) period = MIN(period, config->timeouts.session_ms);
     return period;
@@ -174,6 +186,7 @@ static void deadline_of(const struct session *s, uint64_t now_ns, uint64_t *from
     case SESSION_COMMAND:
     case SESSION_AUTH:
         *from_ns = s->started_ns;
+        if (is_under_stress(s)) *limit_ms = MIN(*limit_ms, STRESS_COMMAND_MS);
         break;
     default: /* the queue or the verifier is at work: the client waits for us */
         *from_ns = now_ns;
@@ -223,11 +236,12 @@ static void write_reply(struct session *s, struct slice line)
 }
 
 /* A refusal counts as an error; a session that makes nothing but errors is ended with 421 in the
- * place of the reply that reached the limit (hostile.md C16). */
+ * place of the reply that reached the limit (hostile.md C16); under stress the first error does. */
 static bool count_error(struct session *s)
 {
     s->errors++;
-    if (s->errors < session_config(s)->limits.errors) return true;
+    uint64_t errors_allowed = is_under_stress(s) ? 1 : session_config(s)->limits.errors;
+    if (s->errors < errors_allowed) return true;
     session_end(s, REPLY_TOO_MANY_ERRORS);
     return false;
 }

@@ -163,6 +163,27 @@ class ConnectionsTest(DaemonTest):
         wait_until(lambda: self.banner()[1].code == 220, "the storm to be over")
 
 
+class StressTest(DaemonTest):
+    """D1 and C16 while 80 % of the connections are open."""
+
+    settings = {"listener": {"limits": {"connections": 10}}}
+
+    def test_short_patience_under_stress(self):
+        erring = self.client()
+        self.assert_reply(erring.command("BOGUS"), 500)
+        idle = [self.client(timeout=60) for _ in range(7)]
+        self.assert_reply(erring.command("BOGUS"), 421, "4.7.0")
+        erring.close()
+        idle.append(self.client(timeout=60))
+        for client in idle[:1]:
+            self.assert_reply(client.read_reply(), 421, "4.4.2")
+        # It is over now: the others have their whole time, and errors, again.
+        wait_until(lambda: self.gateway.metric("postern_smtp_connections") < 8, "room")
+        late = self.client()
+        self.assert_reply(late.command("BOGUS"), 500)
+        self.assert_goes_on(late)
+
+
 class MessagesPerConnectionTest(DaemonTest):
     settings = {"listener": {"limits": {"messages": 2, "errors": 3, "junk_commands": 5}}}
 
