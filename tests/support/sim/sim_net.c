@@ -146,6 +146,7 @@ static void get_reset(struct sim_socket *s)
 
 static void append_input(struct sim_socket *s, const char *bytes, size_t len)
 {
+    if (len == 0) return;
     if (s->input_len + len > s->input_cap) {
         s->input_cap = MAX(s->input_cap * 2, s->input_len + len);
         s->input = xrealloc(s->input, s->input_cap);
