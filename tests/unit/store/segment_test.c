@@ -155,6 +155,7 @@ TEST(segments_with_little_alive_are_emptied)
     CHECK_EQ("lease", lease_some(&f, 1, &t), 1);
     struct message *leased = lease_pop(&t);
     CHECK_EQ("first", leased->id, ids[0]);
+    uint32_t place = leased->extents[1].segment; /* a slow machine may have moved it before */
     fill(&f, more, MORE);
     CHECK(counter_get(&f.queue->counters.compacted_messages) >= 10);
     CHECK(segments->used_count <= used + MORE / 16 + 1 - 3);
@@ -162,7 +163,7 @@ TEST(segments_with_little_alive_are_emptied)
         CHECK_EQ("settle", settle_delivered(&f, more[i]), 0);
     drop_memory(&f, leased);
     CHECK_EQ("body of the leased", check_body(&f, leased, 0), 0);
-    CHECK_EQ("not moved", leased->extents[1].segment, places[0]);
+    CHECK_EQ("not moved", leased->extents[1].segment, place);
     queue_return(f.queue, leased);
 
     fixture_reopen(&f); /* which compares what lives where in memory and on disk */
