@@ -190,7 +190,7 @@ NORETURN static void run_state(void)
     if (here.variant == FLIP_BYTE) {
         if (flip_byte(here.state)) atomic_fetch_add(&totals->flips, 1);
     } else if (below(4) == 0) {
-        here.nested_at = 1 + below(40);
+        here.nested_at = 1 + below(1ull << (1 + below(8)));
         disk_model_begin(here.state);
         disk_model_hooks.before = cut_recovery;
     }

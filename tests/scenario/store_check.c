@@ -18,7 +18,10 @@ static const char *state_name(const struct fact *fact)
     return names[fact->state];
 }
 
-static uint64_t held[FACTS_MAX];
+static struct {
+    uint64_t id;
+    struct fact *fact;
+} held[FACTS_MAX];
 static unsigned held_count;
 
 static void find(void *owner, enum queue_item_state state, uint64_t due_ms,
@@ -37,7 +40,10 @@ static void find(void *owner, enum queue_item_state state, uint64_t due_ms,
     bool is_held = state == ITEM_HELD;
     if (is_held != fact->is_held && is_held != fact->is_held_next)
         store_check_fail("message %u is %sheld", number, is_held ? "" : "not ");
-    if (is_held) held[held_count++] = message->id;
+    if (is_held) {
+        held[held_count].id = message->id;
+        held[held_count++].fact = fact;
+    }
     uint8_t recipients = fact_recipients(message);
     if (recipients != fact->recipients && recipients != fact->recipients_next)
         store_check_fail("message %u (%s): the states of its recipients are %02x, not %02x or %02x",
@@ -61,9 +67,11 @@ static uint64_t find_all(void)
             store_check_fail("LOST: message %u of %" PRIu64 " bytes", i, fact->bytes);
     }
     for (unsigned i = 0; i < held_count; i++) {
-        struct queue_edit edit = {.kind = EDIT_RELEASE, .id = held[i]};
+        struct queue_edit edit = {.kind = EDIT_RELEASE, .id = held[i].id};
+        held[i].fact->is_held_next = false;
         err = queue_edit(history.queue, &edit, 1);
         if (err != 0 || edit.result != 0) store_check_fail("a held message cannot be released");
+        held[i].fact->is_held = false;
     }
     return count;
 }
@@ -90,6 +98,7 @@ static void deliver(struct message *message)
         message->envelope.recipients[i].state = RECIPIENT_DELIVERED;
         message->envelope.recipients[i].report = REPORT_NONE;
     }
+    fact->state = FACT_LEAVING; /* the power may go in here too */
     queue_settle(history.queue, message, store_wait_begin(&wait));
     err = store_wait_end(&wait);
     if (err != 0) store_check_fail("a message cannot be settled: %s", err_str(err));
