@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 60.0
 WAIT_SECONDS = 30.0
+REPORT_BYTES_MAX = 6000
 SANITIZER_REPORT = re.compile(
     rb"ERROR: (?:Address|Leak|Thread|Memory)Sanitizer|runtime error:|WARNING: ThreadSanitizer"
 )
@@ -241,6 +242,7 @@ class Gateway:
         self.log_file = self.folder / "stdout.log"
         self.error_file = self.folder / "stderr.log"
         self.expected_signal = None
+        self.checked_bytes = {}
 
     def write_config(self, config):
         """Takes effect at the next start or reload()."""
@@ -396,13 +398,20 @@ class Gateway:
         self.check_reports()
 
     def check_reports(self):
-        """Fails on a report of a sanitizer or of an assert."""
+        """Fails on a report of a sanitizer or of an assert. Reads what was not read before: the log of
+        a long test is large."""
         for path in (self.error_file, self.log_file):
-            data = path.read_bytes() if path.exists() else b""
+            if not path.exists():
+                continue
+            with open(path, "rb") as file:
+                # A report may have been half written when it was looked for last.
+                file.seek(max(0, self.checked_bytes.get(path, 0) - REPORT_BYTES_MAX))
+                data = file.read()
+                self.checked_bytes[path] = file.tell()
             found = SANITIZER_REPORT.search(data)
             if found is not None:
                 at = max(0, found.start() - 200)
-                raise AssertionError(data[at : at + 6000].decode("utf-8", "replace"))
+                raise AssertionError(data[at : at + REPORT_BYTES_MAX].decode("utf-8", "replace"))
 
     # --- seeing ---
 
